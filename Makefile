@@ -1,0 +1,34 @@
+# make demo    a volume mounted, used and unmounted, with every command shown
+# make test    all the tests (as root: real mounts, and apt for what they need)
+# make check   ruff and mypy
+# make bench   what is claimed about speed, measured side by side
+VENV := .venv
+PY := $(VENV)/bin/python3
+SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE
+
+.PHONY: demo test check bench crash-walk clean
+
+demo: $(VENV)/installed
+	sh tools/demo.sh
+
+test: $(VENV)/installed $(VENV)/test-tools
+	sh tools/test.sh $(TESTS)
+
+check: $(VENV)/installed $(VENV)/test-tools
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/installed
+	$(PY) -I benchmarks/bench.py $(BENCH)
+
+crash-walk: $(VENV)/installed $(VENV)/test-tools
+	DVDCLI_CRASH_WALK=whole $(PY) -m pytest -q tests/test_crash_walk.py
+
+$(VENV)/installed: $(SOURCES) tools/setup.sh
+	sh tools/setup.sh install
+
+$(VENV)/test-tools: pyproject.toml tools/setup.sh
+	sh tools/setup.sh test-tools
+
+clean:
+	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,318 @@
+"""The people's door: click. Every flag of the Go dvdcli, before or after the command, the last one wins."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from dvdcli import __version__, clock, inventory, lifecycle, output, recovery, render
+from dvdcli.clock import Deadline
+from dvdcli.errors import DvdcliError, Exit, UsageError
+from dvdcli.volume import Volume, check_driver, check_name, parse_options
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_FLAGS = (
+    click.option("--volumedriver", metavar="DRIVER", help="The driver of the volume."),
+    click.option("--volumename", metavar="NAME", help="The name of the volume."),
+    click.option("--volumeopts", metavar="KEY=VALUE", multiple=True, help="An option of the volume; can be repeated."),
+    click.option(
+        "--explicitcreate", "--explicitCreate", "explicitcreate", type=bool, metavar="[=true|false]", default=None,
+        help="A volume that does not exist is an error; otherwise mount creates it.",
+    ),
+)  # fmt: skip
+_TALK = (
+    click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is being done, and why something failed."),
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but what failed."),
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
+_HOLD = click.option(
+    "--hold", default=lifecycle.DEFAULT_HOLD, show_default=True, metavar="NAME",
+    help="Who needs the volume: it is unmounted when the last hold goes.",
+)  # fmt: skip
+
+
+def _timeout(seconds: float) -> Any:
+    return click.option(
+        "--timeout", type=click.FloatRange(min=0, min_open=True), default=seconds, show_default=True, metavar="SECONDS",
+        help="When to give up.",
+    )  # fmt: skip
+
+
+def _with(*options: Any) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _spell_out(args: list[str], command: click.Command) -> list[str]:
+    """Return *args* with a bare `--explicitcreate` as `=true`: only after a `=` does this flag have a value."""
+    flags = {name: param for param in command.params for name in param.opts}
+    spelt, words = [], iter(args)
+    for word in words:
+        if word == "--" or not word.startswith("-"):
+            spelt.append(word)
+            if word == "--" or isinstance(command, click.Group):
+                break
+            continue
+        param = flags.get(word)
+        if param is not None and param.name == "explicitcreate":
+            word = f"{word}=true"
+        spelt.append(word)
+        if param is not None and param.name != "explicitcreate" and not getattr(param, "is_flag", False):
+            spelt.extend(value for value in (next(words, None),) if value is not None)
+    return [*spelt, *words]
+
+
+class _Command(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _spell_out(args, self))
+
+
+class _Group(click.Group):
+    command_class = _Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _spell_out(args, self))
+
+
+class _Asked:
+    """What the flags say, those before the command and those after it taken together."""
+
+    def __init__(self, flags: dict[str, Any]) -> None:
+        before: dict[str, Any] = click.get_current_context().find_root().obj or {}
+        self.driver: str | None = _last(before, flags, "volumedriver")
+        self.name: str | None = _last(before, flags, "volumename")
+        self.explicit: bool | None = _last(before, flags, "explicitcreate")
+        self.raw_options: list[str] = [*before.get("volumeopts", ()), *flags.get("volumeopts", ())]
+        output.verbose = bool(before.get("verbose") or flags.get("verbose"))
+        output.quiet = bool(before.get("quiet") or flags.get("quiet"))
+
+    @property
+    def volume(self) -> Volume:
+        if self.driver is None or self.name is None:
+            missing = "--volumedriver" if self.driver is None else "--volumename"
+            raise UsageError(f"{missing} is missing", "see dvdcli help")
+        return Volume(self.driver, self.name)
+
+    @property
+    def options(self) -> dict[str, str]:
+        return parse_options(self.raw_options)
+
+
+def _last(before: dict[str, Any], after: dict[str, Any], key: str) -> Any:
+    value = after.get(key)
+    return before.get(key) if value is None else value
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=True,
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong call, 3 no such volume or driver, 4 in use, 5 try again later, "
+    "6 trouble with state or lock.",
+)
+@_with(*_FLAGS, *_TALK)
+@click.pass_context
+def dvdcli(ctx: click.Context, /, **flags: Any) -> int:
+    """Mount external volumes for containers, and keep account of who needs them."""
+    ctx.obj = flags
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        return Exit.USAGE
+    return Exit.DONE
+
+
+@dvdcli.command()
+@_with(*_FLAGS, _HOLD, _timeout(lifecycle.MOUNT_TIMEOUT), *_TALK)
+def mount(hold: str, timeout: float, **flags: Any) -> int:
+    """Mount a volume and print its path.
+
+    A volume that does not exist is created, unless --explicitcreate or the configuration says otherwise. Mounting
+    what is mounted is fine.
+    """
+    asked = _Asked(flags)
+    volume, options = asked.volume, asked.options
+    who = lifecycle.hold_name(check_name(hold, "hold's name"))
+    output.need_stdout()
+    lifecycle.mount(volume, options, asked.explicit, who, Deadline(timeout), output.to_stdout)
+    return Exit.DONE
+
+
+@dvdcli.command()
+@_with(*_FLAGS, _HOLD, _timeout(lifecycle.UNMOUNT_TIMEOUT), *_TALK)
+def unmount(hold: str, timeout: float, **flags: Any) -> int:
+    """Let go of a volume, and unmount it if nobody else holds it.
+
+    Unmounting what is not mounted is fine.
+    """
+    asked = _Asked(flags)
+    volume, _ = asked.volume, asked.options
+    who = lifecycle.hold_name(check_name(hold, "hold's name"))
+    others = lifecycle.unmount(volume, who, Deadline(timeout))
+    if others:
+        output.tell(f"{volume} stays mounted: {', '.join(others)} still need it")
+    return Exit.DONE
+
+
+@dvdcli.command("list")
+@_with(*_FLAGS, _JSON, _timeout(inventory.READ_TIMEOUT), *_TALK)
+def list_(as_json: bool, timeout: float, **flags: Any) -> int:
+    """List the mounts on record; with --volumedriver, the volumes of that driver."""
+    asked = _Asked(flags)
+    if asked.driver is not None:
+        infos = inventory.volumes(check_driver(asked.driver), Deadline(timeout))
+        if as_json:
+            rows = [{"name": info.name, "mountpoint": info.mountpoint} for info in infos]
+            return render.envelope("list", {"driver": asked.driver, "volumes": rows}, [])
+        for info in infos:
+            output.to_stdout(info.name)
+        return Exit.DONE
+    found, errors = inventory.mounts()
+    if as_json:
+        return render.envelope("list", {"mounts": found}, errors)
+    render.mounts(found)
+    return _report_all("list", errors)
+
+
+@dvdcli.command()
+@_with(
+    click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+    _JSON, _timeout(recovery.TIMEOUT), *_TALK,
+)  # fmt: skip
+def recover(dry_run: bool, as_json: bool, timeout: float, **flags: Any) -> int:
+    """Finish what is pending: interrupted calls, unmounts that failed, mounts of an earlier boot.
+
+    Silent when there is nothing to do, and safe to run at any time.
+    """
+    _Asked(flags)
+    outcomes = []
+    for outcome in recovery.recover(Deadline(timeout), dry_run):
+        outcomes.append(outcome)
+        if not as_json:
+            _tell_outcome(outcome, dry_run)
+    failed = [outcome for outcome in outcomes if outcome.code]
+    if as_json:
+        errors = [_as_error(outcome) for outcome in failed]
+        return render.envelope("recover", {"dry_run": dry_run, "outcomes": [o.to_json() for o in outcomes]}, errors)
+    return failed[0].code if failed else Exit.DONE
+
+
+def _as_error(outcome: recovery.Outcome) -> DvdcliError:
+    error = DvdcliError(f"{outcome.volume}: {outcome.detail}")
+    error.code = outcome.code
+    return error
+
+
+def _tell_outcome(outcome: recovery.Outcome, dry_run: bool) -> None:
+    detail = f" ({outcome.detail})" if outcome.detail else ""
+    if outcome.code:
+        output.to_stderr(f"recover {outcome.volume}: {outcome.action}: {outcome.detail}")
+    elif outcome.action == recovery.BUSY:
+        output.tell(f"recover {outcome.volume}: skipped{detail}")
+    elif not output.quiet:
+        output.to_stdout(f"{outcome.volume}: {'would be ' if dry_run else ''}{outcome.action}{detail}")
+
+
+@dvdcli.command()
+@_with(*_FLAGS, _timeout(lifecycle.MOUNT_TIMEOUT), *_TALK)
+def create(timeout: float, **flags: Any) -> int:
+    """Create a volume."""
+    asked = _Asked(flags)
+    inventory.create(asked.volume, asked.options, Deadline(timeout))
+    return Exit.DONE
+
+
+@dvdcli.command()
+@_with(*_FLAGS, _timeout(lifecycle.MOUNT_TIMEOUT), *_TALK)
+def remove(timeout: float, **flags: Any) -> int:
+    """Destroy a volume and all data in it. One that is mounted is refused."""
+    inventory.remove(_Asked(flags).volume, Deadline(timeout))
+    return Exit.DONE
+
+
+@dvdcli.command()
+@_with(*_FLAGS, _timeout(inventory.READ_TIMEOUT), *_TALK)
+def get(timeout: float, **flags: Any) -> int:
+    """Print the name of a volume that exists."""
+    output.to_stdout(inventory.get(_Asked(flags).volume, Deadline(timeout)).name)
+    return Exit.DONE
+
+
+@dvdcli.command()
+@_with(*_FLAGS, _timeout(inventory.READ_TIMEOUT), *_TALK)
+def path(timeout: float, **flags: Any) -> int:
+    """Print where a volume is mounted on this host, or nothing."""
+    found = inventory.path(_Asked(flags).volume, Deadline(timeout))
+    if found:
+        output.to_stdout(found)
+    return Exit.DONE
+
+
+@dvdcli.command()
+@_with(*_TALK)
+def version(**flags: Any) -> int:
+    """Print the version."""
+    formed = clock.http_date(os.stat(__file__).st_mtime)
+    system = f"{platform.system()}-{platform.machine()}"
+    facts = {
+        "Binary": os.path.realpath(sys.argv[0]), "SemVer": __version__, "OsArch": system,
+        "Branch": "unknown", "Commit": "unknown", "Formed": formed,
+    }  # fmt: skip
+    output.to_stdout("\n".join(f"{key}: {value}" for key, value in facts.items()))
+    return Exit.DONE
+
+
+@dvdcli.command("help")
+@click.argument("command", required=False)
+@click.pass_context
+def help_(ctx: click.Context, command: str | None) -> int:
+    """Show help on a command."""
+    root = ctx.find_root()
+    if command is None:
+        output.to_stdout(root.get_help())
+        return Exit.DONE
+    found = dvdcli.get_command(ctx, command)
+    if found is None:
+        raise UsageError(f"there is no command {command!r}", f"the commands: {', '.join(dvdcli.list_commands(ctx))}")
+    with click.Context(found, info_name=command, parent=root) as inner:
+        output.to_stdout(found.get_help(inner))
+    return Exit.DONE
+
+
+def _report_all(what: str, errors: list[DvdcliError]) -> int:
+    codes = [output.report(what, error) for error in errors]
+    return codes[0] if codes else Exit.DONE
+
+
+def run(argv: list[str]) -> int:
+    """Carry out the command line *argv* (without the program's name) and return the exit code."""
+    what = next((word for word in argv if word in dvdcli.commands), "")
+    try:
+        code = dvdcli.main(args=argv, prog_name="dvdcli", standalone_mode=False)
+    except click.Abort:
+        return output.report(what or "dvdcli", KeyboardInterrupt())
+    except click.ClickException as error:
+        where = f"dvdcli help {what}" if what else "dvdcli help"
+        return output.report(what or "usage", UsageError(error.format_message().rstrip("."), f"see {where}"))
+    except Exception as error:  # the one place where this door's errors become an exit code
+        return output.report(_subject(what, argv), error)
+    return code if isinstance(code, int) else Exit.DONE
+
+
+def _subject(what: str, argv: list[str]) -> str:
+    """Return what the failed call was about: the command, and the volume where the flags name one."""
+    named = {}
+    for flag in ("--volumedriver", "--volumename"):
+        for word, following in zip(argv, [*argv[1:], ""], strict=True):
+            if word == flag or word.startswith(f"{flag}="):
+                named[flag] = following if word == flag else word.partition("=")[2]
+    return " ".join(part for part in (what, "/".join(named.values())) if part)

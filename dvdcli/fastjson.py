@@ -1,0 +1,93 @@
+"""JSON without the json package's import (6 ms, most of it `re`): the same C scanner and encoder, used directly.
+
+The C parts are CPython's own and private; where they are missing or differ, the json package does the work.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class _ScannerContext:
+    """The attributes that the C scanner reads; the names are json.decoder.JSONDecoder's."""
+
+    strict = False
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    memo: dict[str, str] = {}  # noqa: RUF012
+
+    @staticmethod
+    def parse_constant(name: str) -> float:
+        raise ValueError(f"{name} is no JSON")
+
+
+def _c_codec() -> tuple[Callable[[str, int], tuple[Any, int]], Callable[[Any], str]]:
+    import _json
+
+    scan = _json.make_scanner(_ScannerContext)  # type: ignore[arg-type]
+    encoder = _json.make_encoder(
+        None,
+        None,  # type: ignore[arg-type]
+        _json.encode_basestring_ascii,
+        None,
+        ": ",
+        ", ",
+        True,
+        False,
+        False,
+    )
+    if scan('{"a":[1]}', 0) != ({"a": [1]}, 9) or "".join(encoder({"a": [1]}, 0)) != '{"a": [1]}':
+        raise ImportError("_json behaves in an unknown way")
+    return scan, lambda value: "".join(encoder(value, 0))
+
+
+def _package_codec() -> tuple[Callable[[str, int], tuple[Any, int]], Callable[[Any], str]]:
+    import json
+
+    decoder = json.JSONDecoder(strict=False, parse_constant=_ScannerContext.parse_constant)
+    return decoder.raw_decode, json.JSONEncoder(sort_keys=True, allow_nan=False).encode
+
+
+try:
+    _scan, _encode = _c_codec()
+except (ImportError, AttributeError, TypeError):
+    _scan, _encode = _package_codec()
+
+
+_SPACE = " \t\r\n"
+
+
+def dumps(value: Any) -> str:
+    """Return *value* as ASCII JSON with sorted keys. Raises ValueError or TypeError for what JSON cannot say."""
+    return _encode(value)
+
+
+def _first(text: str) -> tuple[Any, int]:
+    start = len(text) - len(text.lstrip(_SPACE))
+    try:
+        return _scan(text, start)
+    except (StopIteration, SystemError):
+        # SystemError: the C scanner would raise json's own error, but only finds it where json is imported.
+        raise ValueError("not JSON") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def loads_first(text: str) -> Any:
+    """Return the first JSON value in *text* and ignore what follows it. Raises ValueError."""
+    return _first(text)[0]
+
+
+def loads(data: bytes) -> Any:
+    """Return the one JSON value that *data* (UTF-8) holds. Raises ValueError for anything else."""
+    text = data.decode()
+    value, end = _first(text)
+    if text[end:].strip(_SPACE):
+        raise ValueError("something follows the JSON value")
+    return value

@@ -1,0 +1,118 @@
+"""What there is: the mounts on record, and the volumes that the storage systems know."""
+
+from __future__ import annotations
+
+from dvdcli import output, providers
+from dvdcli.config import Config
+from dvdcli.errors import DvdcliError, InUseError, NotFoundError
+from dvdcli.lifecycle import PATIENCE, Work, mark_if_possible
+from dvdcli.state import State, boot_id
+from dvdcli.volume import UNMOUNTING, Volume
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from dvdcli.clock import Deadline
+    from dvdcli.providers.base import Info, Provider
+
+READ_PATIENCE = 2.0  # seconds that a question waits for a plugin that is starting
+READ_TIMEOUT = 60.0
+
+
+def mounts() -> tuple[list[dict[str, Any]], list[DvdcliError]]:
+    """Return the mounts on record as {driver, name, status, mountpoint, holds, failure, since}, and what is unreadable.
+
+    No lock is taken and nothing is changed. A record without a valid hold is shown as unmounting, as it counts.
+    """
+    found, errors = [], []
+    boot = boot_id()
+    for slot in State().slots():
+        slot.look_only = True
+        try:
+            record = slot.load()
+            if record is None:
+                if slot.damaged:
+                    raise DvdcliError(f"the record in {slot.directory} is damaged", "dvdcli recover sets it right")
+                continue
+            holds = sorted(slot.holds(boot)) if record.boot == boot else []
+        except DvdcliError as error:
+            errors.append(error)
+            continue
+        row = {
+            "driver": record.volume.driver, "name": record.volume.name,
+            "status": record.status if holds else UNMOUNTING, "mountpoint": record.path if record.boot == boot else "",
+            "holds": holds, "failure": record.failure, "since": record.since,
+        }  # fmt: skip
+        found.append(row)
+    return sorted(found, key=lambda row: (row["driver"], row["name"])), errors
+
+
+def _reader(driver: str, deadline: Deadline) -> Provider:
+    """Return the provider of *driver* for a question: a name that is not there now is not waited for."""
+    provider = providers.find(driver, Config(), deadline, 0.0)[1]
+    provider.patience = READ_PATIENCE
+    return provider
+
+
+def volumes(driver: str, deadline: Deadline) -> list[Info]:
+    """Return the volumes that *driver* knows, in the order of their names."""
+    return _reader(driver, deadline).list()
+
+
+def get(volume: Volume, deadline: Deadline) -> Info:
+    """Return what the driver says of *volume*. Raises NotFoundError."""
+    return _there(volume, _reader(volume.driver, deadline).get(volume.name))
+
+
+def path(volume: Volume, deadline: Deadline) -> str:
+    """Return where *volume* is mounted on this host, "" where it is not. Raises NotFoundError."""
+    provider = _reader(volume.driver, deadline)
+    _there(volume, provider.get(volume.name))
+    return provider.path(volume.name)
+
+
+def _there(volume: Volume, info: Info | None) -> Info:
+    if info is None:
+        hint = f"dvdcli list --volumedriver={volume.driver} shows those there are"
+        raise NotFoundError(f"there is no volume {volume}", hint)
+    return info
+
+
+def create(volume: Volume, options: dict[str, str], deadline: Deadline) -> None:
+    """Make *volume*; one that is there is what its driver says of it."""
+    slot = State().slot(volume)
+    lock = slot.acquire(deadline)
+    try:
+        try:
+            provider = providers.find(volume.driver, Config(), deadline, PATIENCE)[1]
+            provider.check(options)
+            provider.create(volume.name, options)
+            output.to_syslog(f"created the volume {volume}")
+        finally:
+            slot.erase_if_empty()
+    finally:
+        lock.release()
+
+
+def remove(volume: Volume, deadline: Deadline) -> None:
+    """Destroy *volume* and its data. Raises InUseError while anybody holds it, NotFoundError where there is none."""
+    slot = State().slot(volume)
+    lock = slot.acquire(deadline)
+    try:
+        work = Work(slot, deadline)
+        if work.record is not None:
+            if work.holds and not work.is_of_older_boot:
+                users = ", ".join(sorted(work.holds))
+                raise InUseError(f"the volume {volume} is mounted for {users}", "unmount it first")
+            mark_if_possible(slot)
+            work.finish()
+        try:
+            provider = providers.find(volume.driver, Config(), deadline, PATIENCE)[1]
+            _there(volume, provider.get(volume.name))
+            provider.remove(volume.name)
+            output.to_syslog(f"removed the volume {volume}")
+        finally:
+            slot.erase_if_empty()
+    finally:
+        lock.release()

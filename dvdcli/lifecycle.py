@@ -1,0 +1,285 @@
+"""Mount and unmount: what was found by what is asked, as the table in the design has it."""
+
+from __future__ import annotations
+
+from dvdcli import clock, output, providers
+from dvdcli.clock import Deadline
+from dvdcli.config import Config
+from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError
+from dvdcli.linux import mountinfo
+from dvdcli.state import State, boot_id
+from dvdcli.volume import MOUNTED, MOUNTING, UNMOUNTING, Hold, Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from dvdcli.providers.base import Provider
+    from dvdcli.state import Slot
+    from dvdcli.volume import Volume
+
+# Seconds. A Mesos agent kills a mount at 120 s and an unmount at 10 minutes: we give up before, in good order.
+MOUNT_TIMEOUT = 100.0
+UNMOUNT_TIMEOUT = 540.0
+UNDO_TIMEOUT = 10.0
+PATIENCE = 15.0
+
+DEFAULT_HOLD = "host"
+
+
+def hold_name(name: str) -> str:
+    """Return the key of the hold that `--hold NAME` means."""
+    return f"name:{name}"
+
+
+class Work:
+    """One volume whose lock we have: what was found, and the steps that lead on from there.
+
+    A record without a valid hold counts as unmounting, whatever it says.
+    """
+
+    def __init__(self, slot: Slot, deadline: Deadline, patience: float = PATIENCE) -> None:
+        self.slot = slot
+        self.deadline = deadline
+        self.patience = patience
+        self.boot = boot_id()
+        self.record = slot.load()
+        self.holds = slot.holds(self.boot)
+        self._provider: Provider | None = None
+        if self.record is None and self.holds:
+            self.record = self._rebuilt()
+        self._intended = self.record is not None
+
+    @property
+    def volume(self) -> Volume:
+        """The volume; known wherever there is a record, or a call that named it."""
+        if self.slot.volume is None:
+            raise DvdcliError(f"{self.slot.directory} does not say whose it is", "unmount that volume by name")
+        return self.slot.volume
+
+    @property
+    def is_of_older_boot(self) -> bool:
+        """Whether the record was made before the machine last started: nothing is mounted, holds are void."""
+        return self.record is not None and self.record.boot != self.boot
+
+    def provider(self) -> Provider:
+        """Return the provider that the record pins."""
+        record = self.record
+        if self._provider is None and record is not None:
+            self._provider = providers.pinned(
+                record.provider, record.volume.driver, record.settings, self.deadline, self.patience
+            )
+        if self._provider is None:
+            raise DvdcliError(f"{self.slot} has no provider")
+        return self._provider
+
+    def begin(self, options: dict[str, str]) -> None:
+        """Make a record, not yet on disk, for a volume that has none: the driver is looked up now, and never again."""
+        name, provider = providers.find(self.volume.driver, Config(), self.deadline, self.patience)
+        provider.check(options)
+        self._provider = provider
+        self.record = Record(self.volume, name, provider.pinned, options)
+
+    def is_proven(self) -> bool:
+        """Return whether the volume is mounted where the record says, by the storage system's own word today."""
+        record = self.record
+        if record is None or record.status != MOUNTED or self.is_of_older_boot:
+            return False
+        return self.provider().path(record.volume.name) == record.path
+
+    def forward(self, adding: str, explicit: bool | None) -> str:
+        """Mount the volume, made if need be and allowed, and return its path. *adding* is the hold taken with it."""
+        record, provider = self.record, self.provider()
+        assert record is not None
+        name = record.volume.name
+        missing = provider.get(name) is None
+        if missing and (record.path or (Config().explicit_create() if explicit is None else explicit)):
+            raise NotFoundError(f"there is no volume {record.volume}", "create it first, with dvdcli create")
+        record.status, record.adding, record.boot = MOUNTING, adding, self.boot
+        record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
+        self.slot.mark()
+        self.slot.save(record, intent=True)
+        self._intended = True
+        if adding:
+            self.take(adding)
+        if missing:
+            provider.create(name, record.options)
+            output.to_syslog(f"created the volume {record.volume}, which did not exist")
+        mounted = provider.mount(record.volume, record.options, record.handle, self.note)
+        record.status, record.adding, record.failure = MOUNTED, "", ""
+        record.path, record.handle = mounted.path, mounted.handle
+        self.slot.save(record, intent=False)
+        self.slot.unmark()
+        return record.path
+
+    def take(self, who: str) -> None:
+        """Add a hold, with what a damaged record can be rebuilt from."""
+        record = self.record
+        assert record is not None
+        since = clock.now()
+        data: dict[str, Any] = {"provider": record.provider, "settings": record.settings, "options": record.options}
+        self.slot.take(Hold(who, self.boot, {"path": record.path, "since": since, **data}))
+
+    def note(self, handle: dict[str, Any]) -> None:
+        """Make a provider's handle durable in the middle of its work."""
+        assert self.record is not None
+        self.record.handle = dict(handle)
+        self.slot.save(self.record, intent=False)
+
+    def finish(self) -> None:
+        """Undo the mount and forget the volume. What fails is remembered for recover, and raised."""
+        record = self.record
+        assert record is not None
+        try:
+            self.provider().unmount(record.volume, record.handle, self.note)
+        except DvdcliError as error:
+            record.status = UNMOUNTING
+            self.slot.save_failure(record, str(error))
+            raise
+        self.slot.erase()
+        self.record = self._provider = None
+
+    def forget_older_boot(self) -> None:
+        """Void every hold of an older boot, and the mount; the attachment stays for the provider to prove."""
+        assert self.record is not None
+        self.slot.drop_all()
+        self.holds = {}
+        self.record.path = ""
+
+    def undo(self, added: str) -> None:
+        """After a failed call: drop the hold that it added, and unmount if that was the last. Never raises."""
+        try:
+            if added:
+                self.slot.drop(added)
+            if self.slot.holds(self.boot):
+                return
+            if not self._intended:
+                self.slot.erase()
+                return
+            self.deadline = Deadline(UNDO_TIMEOUT)
+            self.patience = 0.0
+            self._provider = None
+            mark_if_possible(self.slot)
+            self.finish()
+        except (DvdcliError, OSError) as error:
+            output.warn(f"{self.slot} is left for recover: {error}")
+
+    def release_unrecorded(self) -> None:
+        """Unmount what no record tells of, if the storage system says that it is mounted here.
+
+        A driver that is not there or does not answer has nothing of ours: that is said in syslog, and is no failure.
+        """
+        damaged = self.slot.is_damaged()
+        try:
+            self.patience = 0.0
+            self.begin({})
+            path = self.provider().path(self.volume.name)
+        except DvdcliError as error:
+            self.slot.erase()
+            if not isinstance(error, NotFoundError):
+                output.warn(f"unmount {self.slot}: nothing is on record, and the driver cannot be asked: {error}")
+            return
+        if not path and not damaged:
+            self.slot.erase()
+            return
+        assert self.record is not None
+        self.record.status, self.record.path, self.record.boot = UNMOUNTING, path, self.boot
+        self.slot.mark()
+        self.slot.save(self.record, intent=True)
+        self.finish()
+
+    def _rebuilt(self) -> Record:
+        """Return a record made anew from a valid hold, which repeats what matters."""
+        for hold in self.holds.values():
+            data = {"driver": self.volume.driver, "name": self.volume.name, "status": MOUNTING, "boot": self.boot}
+            blank = Record(self.volume, "", {}, {}).to_json()
+            try:
+                wanted = {key: hold.data[key] for key in ("provider", "settings", "options", "path")}
+                return Record.from_json({**blank, **data, **wanted})
+            except (ValueError, KeyError):
+                continue
+        name, provider = providers.find(self.volume.driver, Config(), self.deadline, self.patience)
+        record = Record(self.volume, name, provider.pinned, {})
+        record.boot = self.boot
+        return record
+
+
+def mount(
+    volume: Volume,
+    options: dict[str, str],
+    explicit: bool | None,
+    hold: str,
+    deadline: Deadline,
+    announce: Callable[[str], None],
+) -> None:
+    """Mount *volume* for *hold* and tell the path to *announce*; if that cannot be heard, the mount is undone.
+
+    *explicit* says whether a missing volume is an error; None leaves it to the configuration. A failed call undoes
+    only the hold that it added itself. Raises DvdcliError and OSError.
+    """
+    slot = State().slot(volume)
+    lock = slot.acquire(deadline)
+    try:
+        work = Work(slot, deadline)
+        if work.is_of_older_boot:
+            work.forget_older_boot()
+        elif work.record is not None and not work.holds:
+            _finish_first(work)
+        added = "" if hold in work.holds else hold
+        try:
+            if work.holds and work.is_proven():
+                if added:
+                    work.take(added)
+                path = work.record.path if work.record else ""
+            else:
+                if work.record is None:
+                    work.begin(options)
+                path = work.forward(added, explicit)
+            announce(path)
+        except BaseException:
+            work.undo(added)
+            raise
+    finally:
+        lock.release()
+
+
+def mark_if_possible(slot: Slot) -> None:
+    """Leave a marker for recover; where there is no space for one, the failure itself is told to the caller."""
+    try:
+        slot.mark()
+    except OSError:
+        return  # a full disk: letting go must work all the same
+
+
+def _finish_first(work: Work) -> None:
+    try:
+        mark_if_possible(work.slot)
+        work.finish()
+    except DvdcliError as error:
+        raise TryAgainError(f"the last unmount of {work.slot} is not finished: {error.message}", error.hint) from error
+
+
+def unmount(volume: Volume, hold: str, deadline: Deadline) -> list[str]:
+    """Drop *hold*, and unmount *volume* if it was the last; return who else holds it.
+
+    A volume that is not mounted is fine. Raises DvdcliError and OSError where something on record cannot be undone;
+    recover tries it again.
+    """
+    slot = State().slot(volume)
+    lock = slot.acquire(deadline)
+    try:
+        work = Work(slot, deadline)
+        if work.record is None:
+            work.release_unrecorded()
+            return []
+        others = [] if work.is_of_older_boot else sorted(who for who in work.holds if who != hold)
+        if others:
+            slot.drop(hold)
+            return others
+        mark_if_possible(slot)
+        slot.drop_all()
+        work.finish()
+        return []
+    finally:
+        lock.release()

@@ -1,0 +1,1 @@
+"""What the kernel offers: files that survive a power cut, the mount table, namespaces."""

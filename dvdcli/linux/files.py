@@ -1,0 +1,78 @@
+"""Reading and writing our own files: whole or not at all, and durable where the caller asks for it."""
+
+from __future__ import annotations
+
+import os
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def read(path: str) -> bytes | None:
+    """Return the content of the file at *path*, None where there is none. Raises OSError."""
+    try:
+        descriptor = os.open(path, _READ)
+    except FileNotFoundError:
+        return None
+    try:
+        chunks = []
+        while chunk := os.read(descriptor, 65536):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: str, data: bytes, *, durable: bool) -> None:
+    """Make *data* the content of the file at *path*: whoever reads it finds the old or the new, never a part.
+
+    With *durable* the data is on disk before the name points to it; the name itself is only there for sure after
+    sync_directory. The temporary name is fixed, so that whatever a killed call leaves is overwritten by the next;
+    the caller holds the lock. Raises OSError, with the old content in place.
+    """
+    temporary = f"{path}.new"
+    descriptor = os.open(temporary, _WRITE, 0o600)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except OSError as error:
+        unlink(temporary)
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in the directory at *path* durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def names_in(path: str) -> list[str]:
+    """Return the sorted names in the directory at *path*; none where there is no directory. Raises OSError."""
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return []
+
+
+def unlink(path: str) -> bool:
+    """Remove the name *path*; return whether it was there. Raises OSError."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def touch(path: str) -> None:
+    """Make an empty file at *path*, or leave what is there. Raises OSError."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))

@@ -1,0 +1,122 @@
+"""The mount table: /proc/PID/mountinfo, read as proc(5) describes it, in this mount namespace and in all others."""
+
+from __future__ import annotations
+
+import os
+
+_ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
+
+
+class Mount:
+    """One line of mountinfo.
+
+    *device* is "major:minor", *root* the path inside that file system which is mounted at *path*; *propagates* says
+    whether an unmount elsewhere reaches this mount (it is shared or a slave).
+    """
+
+    __slots__ = ("device", "path", "propagates", "root")
+
+    def __init__(self, device: str, root: str, path: str, propagates: bool) -> None:
+        self.device = device
+        self.root = root
+        self.path = path
+        self.propagates = propagates
+
+
+class User:
+    """A mount of a volume in a process's mount namespace: *pid*, and the *path* it has there."""
+
+    __slots__ = ("path", "pid")
+
+    def __init__(self, pid: int, path: str) -> None:
+        self.pid = pid
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} at {self.path}"
+
+
+def _unescape(field: str) -> str:
+    if "\\" not in field:
+        return field
+    for escape, character in _ESCAPES.items():
+        field = field.replace(escape, character)
+    return field
+
+
+def parse(text: str) -> list[Mount]:
+    """Return the mounts in *text*, in the kernel's order; a line that is not of the documented form is left out."""
+    mounts = []
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 7 or "-" not in fields[6:]:
+            continue
+        tags = fields[6 : fields.index("-", 6)]
+        propagates = any(tag.startswith(("shared:", "master:")) for tag in tags)
+        mounts.append(Mount(fields[2], _unescape(fields[3]), _unescape(fields[4]), propagates))
+    return mounts
+
+
+def read(pid: int | str = "self") -> list[Mount]:
+    """Return the mounts that process *pid* sees; none where it has gone."""
+    try:
+        with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            return parse(file.read())
+    except OSError:
+        return []
+
+
+def namespace(pid: int | str = "self") -> str:
+    """Return the id of *pid*'s mount namespace, `mnt:[…]`; "" where it has gone or is not ours to see."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return ""
+
+
+def _within(path: str, directory: str) -> bool:
+    return directory == "/" or path == directory or path.startswith(f"{directory}/")
+
+
+def place_of(path: str, mounts: list[Mount]) -> tuple[str, str] | None:
+    """Return the (device, path inside its file system) that the absolute *path* leads to, judged by *mounts* alone.
+
+    Nothing below *path* is touched: a stat on a dead file system would hang.
+    """
+    best = None
+    for mount in mounts:  # of two mounts at one path the later one is on top
+        if _within(path, mount.path) and (best is None or len(mount.path) >= len(best.path)):
+            best = mount
+    if best is None:
+        return None
+    rest = path[len(best.path) :].strip("/")
+    inside = f"{best.root.rstrip('/')}/{rest}" if rest else best.root
+    return best.device, inside
+
+
+def users(path: str, servers: tuple[int, ...] = ()) -> list[User]:
+    """Return who else has what is at *path* mounted: bind mounts in any mount namespace, and private copies of it.
+
+    *servers* are processes whose mount namespaces do not count: a storage plugin in a container of its own sees the
+    volume because it made the mount. Nor does a copy at the same path that an unmount on the host reaches.
+    """
+    own = read()
+    place = place_of(path, own)
+    if place is None:
+        return []
+    device, inside = place
+
+    def is_copy(mount: Mount) -> bool:
+        return mount.device == device and _within(mount.root, inside)
+
+    found = [User(os.getpid(), mount.path) for mount in own if is_copy(mount) and not _within(mount.path, path)]
+    seen = {namespace(), *(namespace(pid) for pid in servers)}
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        space = namespace(pid)
+        if space in seen:
+            continue
+        seen.add(space)
+        for mount in read(pid):
+            if is_copy(mount) and not (mount.propagates and _within(mount.path, path)):
+                found.append(User(pid, mount.path))
+    return found

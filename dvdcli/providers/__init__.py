@@ -1,0 +1,89 @@
+"""The registry: which provider a driver's name means. A dict, no scan; entry points for names it does not know."""
+
+from __future__ import annotations
+
+from dvdcli import clock, output
+from dvdcli.errors import NotFoundError
+from dvdcli.providers.base import Provider, check_settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from dvdcli.clock import Deadline
+    from dvdcli.config import Config
+
+PROVIDERS = {
+    "docker": "dvdcli.providers.docker:DockerProvider",
+    "local": "dvdcli.providers.local:LocalProvider",
+}
+GROUP = "dvdcli.providers"
+
+
+def find(driver: str, config: Config, deadline: Deadline, patience: float) -> tuple[str, Provider]:
+    """Return the provider that *driver* means, and the name to pin it by.
+
+    In this order: the configuration, `local`, a Docker plugin of that name, the built-in providers, entry points.
+    Then a plugin that is just starting is waited for, *patience* seconds long. Raises NotFoundError, UsageError.
+    """
+    settings = config.driver(driver)
+    if settings is not None:
+        own = {key: value for key, value in settings.items() if key != "provider"}
+        return _make(settings["provider"], driver, own, deadline, patience, checked=False)
+    if driver == "local":
+        return _make("local", driver, {}, deadline, patience)
+
+    from dvdcli.providers import plugins
+
+    plugin = plugins.find(driver, deadline)
+    if plugin is None and driver != "docker" and (driver in PROVIDERS or _entry_point(driver)):
+        return _make(driver, driver, {}, deadline, patience)
+    if plugin is None:
+        plugin = _await(driver, deadline.sooner(patience))
+    return _make("docker", driver, plugin, deadline, patience)
+
+
+def pinned(name: str, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> Provider:
+    """Return the provider that a record pins by *name* and *settings*. Raises NotFoundError where it has gone."""
+    return _make(name, driver, settings, deadline, patience)[1]
+
+
+def _await(driver: str, deadline: Deadline) -> dict[str, Any]:
+    from dvdcli.providers import plugins
+
+    pause = 0.05
+    if deadline.left():
+        output.tell(f"no driver {driver!r} yet; waiting {deadline.left():.0f} s for a plugin of that name to start")
+    while deadline.left():
+        clock.sleep(min(pause, deadline.left()))
+        pause = min(pause * 2, 1.0)
+        plugin = plugins.find(driver, deadline)
+        if plugin is not None:
+            return plugin
+    raise NotFoundError(
+        f"there is no driver {driver!r}",
+        "start the Docker volume plugin of that name, or describe it in dvdcli.toml as [drivers.NAME]",
+    )
+
+
+def _make(
+    name: str, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float, checked: bool = True
+) -> tuple[str, Provider]:
+    path = PROVIDERS.get(name) or _entry_point(name)
+    if path is None:
+        raise NotFoundError(f"there is no provider {name!r} for the driver {driver!r}", "install it")
+    module_name, _, attribute = path.partition(":")
+    kind = getattr(__import__(module_name, fromlist=[attribute]), attribute)
+    if not checked:
+        check_settings(driver, settings, kind.settings)
+    provider: Provider = kind(driver, settings, deadline, patience)
+    return name, provider
+
+
+def _entry_point(name: str) -> str | None:
+    from importlib.metadata import entry_points
+
+    for entry_point in entry_points(group=GROUP, name=name):
+        return entry_point.value
+    return None

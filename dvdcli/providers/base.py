@@ -1,0 +1,140 @@
+"""The interface that every storage system's provider satisfies."""
+
+from __future__ import annotations
+
+from dvdcli.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, ClassVar
+
+    from dvdcli.clock import Deadline
+    from dvdcli.volume import Volume
+
+    Note = Callable[[dict[str, Any]], None]
+
+
+class Option:
+    """What a provider takes by a name: *kind* (str, int or bool), *default* and *help* for people."""
+
+    __slots__ = ("default", "help", "kind")
+
+    def __init__(self, kind: type, default: Any, help_text: str) -> None:
+        self.kind = kind
+        self.default = default
+        self.help = help_text
+
+    def parse(self, key: str, value: str) -> Any:
+        """Return *value* as this option's kind. Raises UsageError."""
+        if self.kind is str:
+            return value
+        if self.kind is bool and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        if self.kind is int and value.isascii() and value.isdigit():
+            return int(value)
+        kinds = {int: "a whole number", bool: "true or false"}
+        raise UsageError(f"the volume option {key}={value} is not {kinds[self.kind]}")
+
+
+class Info:
+    """What a storage system says of a volume: its *name* for it, and the *mountpoint* on this host, "" for none."""
+
+    __slots__ = ("mountpoint", "name")
+
+    def __init__(self, name: str, mountpoint: str = "") -> None:
+        self.name = name
+        self.mountpoint = mountpoint
+
+
+class Mounted:
+    """The outcome of a mount: the absolute *path* on this host, and the provider's *handle* for undoing it."""
+
+    __slots__ = ("handle", "path")
+
+    def __init__(self, path: str, handle: Mapping[str, Any]) -> None:
+        self.path = path
+        self.handle = dict(handle)
+
+
+class Provider:
+    """One storage system, as one driver of that name.
+
+    *settings* are those of `[drivers.NAME]`; `pinned` is what the record keeps of them, enough to undo a mount. Every
+    method ends by `deadline`. `patience` is how long, in seconds, a storage system that does not answer may just be
+    starting. A provider never sees the mount state, and can be killed anywhere: each method, called again, goes on
+    from whatever it finds.
+
+    Errors: NotFoundError (no such volume), InUseError (in use elsewhere, by whom), TryAgainError (not available now),
+    DvdcliError (refused).
+    """
+
+    settings: ClassVar[Mapping[str, Option]] = {}
+    options: ClassVar[Mapping[str, Option] | None] = {}
+
+    def __init__(self, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> None:
+        self.driver = driver
+        self.pinned: dict[str, Any] = dict(settings)
+        self.deadline = deadline
+        self.patience = patience
+
+    def check(self, options: Mapping[str, str]) -> None:
+        """Raise UsageError for an option that this provider does not know or that is not of its kind."""
+        if self.options is None:
+            return
+        for key, value in options.items():
+            if key not in self.options:
+                known = ", ".join(sorted(self.options)) or "none"
+                raise UsageError(f"the driver {self.driver} has no volume option {key!r}", f"the known ones: {known}")
+            self.options[key].parse(key, value)
+
+    def option(self, options: Mapping[str, str], key: str) -> Any:
+        """Return the value of the option *key*, parsed, or its default."""
+        declared = (self.options or {})[key]
+        return declared.parse(key, options[key]) if key in options else declared.default
+
+    def create(self, name: str, options: Mapping[str, str]) -> None:
+        """Make the volume *name*; one that is there is fine."""
+        raise NotImplementedError
+
+    def remove(self, name: str) -> None:
+        """Destroy the volume *name*; one that is not there is fine."""
+        raise NotImplementedError
+
+    def get(self, name: str) -> Info | None:
+        """Return what is known of the volume *name*, None where there is none."""
+        raise NotImplementedError
+
+    def list(self) -> list[Info]:
+        """Return all volumes."""
+        raise NotImplementedError
+
+    def path(self, name: str) -> str:
+        """Return where the volume *name* is mounted on this host at this moment, "" where it is not."""
+        raise NotImplementedError
+
+    def mount(self, volume: Volume, options: Mapping[str, str], handle: Mapping[str, Any], note: Note) -> Mounted:
+        """Mount the existing *volume*; one that is mounted is fine.
+
+        *handle* is what an earlier call left in the record; *note* makes a new one durable in the middle of the work,
+        and returns when it is.
+        """
+        raise NotImplementedError
+
+    def unmount(self, volume: Volume, handle: Mapping[str, Any], note: Note) -> None:
+        """Unmount *volume* and detach it from this host; one that is neither mounted nor attached is fine."""
+        raise NotImplementedError
+
+    def servers(self) -> tuple[int, ...]:
+        """Return the processes of the storage system on this host: that they see a mount does not mean it is used."""
+        return ()
+
+
+def check_settings(driver: str, settings: Mapping[str, Any], known: Mapping[str, Option]) -> None:
+    """Raise UsageError where `[drivers.NAME]` has a setting that the provider does not know, or of another kind."""
+    for key, value in settings.items():
+        if key not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise UsageError(f"[drivers.{driver}] has an unknown setting {key!r}", f"the known ones: {names}")
+        if type(value) is not known[key].kind:
+            raise UsageError(f"[drivers.{driver}] {key} is no {known[key].kind.__name__}")

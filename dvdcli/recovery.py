@@ -1,0 +1,147 @@
+"""Recover: finish what is pending, one volume after the other, never failing for one volume's sake."""
+
+from __future__ import annotations
+
+from dvdcli.errors import DvdcliError, Exit, from_os_error
+from dvdcli.lifecycle import Work, mark_if_possible
+from dvdcli.linux import mountinfo
+from dvdcli.state import State, boot_id
+from dvdcli.volume import MOUNTED, MOUNTING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dvdcli.clock import Deadline
+    from dvdcli.state import Slot
+
+TIMEOUT = 540.0
+VOLUME_TIMEOUT = 60.0
+PATIENCE = 1.0
+
+UNMOUNTED = "unmounted"
+COMPLETED = "completed"
+VERIFIED = "verified"
+BUSY = "busy"
+IN_USE = "in use"
+FAILED = "failed"
+
+
+class Outcome:
+    """What became of one *volume*: *action* is one of the words above, *detail* the reason, *code* the exit code."""
+
+    __slots__ = ("action", "code", "detail", "volume")
+
+    def __init__(self, volume: str, action: str, detail: str = "", code: int = Exit.DONE) -> None:
+        self.volume = volume
+        self.action = action
+        self.detail = detail
+        self.code = code
+
+    def to_json(self) -> dict[str, str]:
+        """Return the outcome for programs."""
+        return {"volume": self.volume, "action": self.action, "detail": self.detail}
+
+
+def recover(deadline: Deadline, dry_run: bool = False) -> Iterator[Outcome]:
+    """Finish intents without an outcome, failed unmounts and records of an earlier boot; tell what became of each.
+
+    In the first recover of a boot every record is looked at; after that only those with a pending marker. With
+    *dry_run* nothing is changed, and the outcomes are what would be done.
+    """
+    state = State()
+    boot = boot_id()
+    first = state.is_first_look(boot)
+    whole = True
+    for slot in state.slots() if first else state.pending():
+        slot.look_only = dry_run
+        outcome = _look(slot, deadline)
+        if outcome is not None:
+            whole = whole and outcome.action != BUSY
+            yield outcome
+    if first and whole and not dry_run:
+        for slot in state.pending():
+            if not slot.exists():
+                slot.unmark()
+        state.looked(boot)
+
+
+def _look(slot: Slot, deadline: Deadline) -> Outcome | None:
+    try:
+        lock = slot.acquire_at_once()
+    except FileNotFoundError:
+        if not slot.look_only:
+            slot.unmark()
+        return None
+    except OSError as error:
+        return _failed(slot, from_os_error(error))
+    if lock is None:
+        return Outcome(str(slot), BUSY, "another call is at work on it")
+    try:
+        return _finish(slot, deadline.sooner(VOLUME_TIMEOUT))
+    except DvdcliError as error:
+        return _failed(slot, error)
+    except OSError as error:
+        return _failed(slot, from_os_error(error))
+    finally:
+        lock.release()
+
+
+def _failed(slot: Slot, error: DvdcliError) -> Outcome:
+    return _left(slot, Outcome(str(slot), FAILED, str(error), error.code))
+
+
+def _left(slot: Slot, outcome: Outcome) -> Outcome:
+    """Make sure that the next recover looks again."""
+    if not slot.look_only:
+        mark_if_possible(slot)
+    return outcome
+
+
+def _finish(slot: Slot, deadline: Deadline) -> Outcome | None:
+    work = Work(slot, deadline, PATIENCE)
+    record = work.record
+    if record is None:
+        return _without_record(work)
+    if record.status == MOUNTED and work.holds and not work.is_of_older_boot and not slot.is_marked():
+        return None
+    keep = {} if work.is_of_older_boot else dict(work.holds)
+    if record.status == MOUNTING:
+        keep.pop(record.adding, None)
+    if not keep:
+        return _undo(work)
+    if work.is_proven():
+        if not slot.look_only:
+            slot.unmark()
+        return Outcome(str(slot), VERIFIED, f"mounted for {', '.join(sorted(keep))}")
+    if not slot.look_only:
+        slot.drop(record.adding)
+        work.forward("", explicit=True)
+    return Outcome(str(slot), COMPLETED, f"mounted for {', '.join(sorted(keep))}")
+
+
+def _without_record(work: Work) -> Outcome | None:
+    slot = work.slot
+    if not slot.is_damaged():
+        if not slot.look_only:
+            slot.erase()
+        return None
+    if not slot.look_only:
+        work.release_unrecorded()
+    return Outcome(str(slot), UNMOUNTED, "its record was damaged")
+
+
+def _undo(work: Work) -> Outcome:
+    record, provider, slot = work.record, work.provider(), work.slot
+    assert record is not None
+    path = provider.path(record.volume.name)
+    users = mountinfo.users(path, provider.servers()) if path else []
+    if users:
+        detail = f"left alone, still mounted by {', '.join(map(str, users))}"
+        return _left(slot, Outcome(str(slot), IN_USE, detail, Exit.IN_USE))
+    why = "of an earlier boot" if work.is_of_older_boot else record.failure or "nobody holds it"
+    if not slot.look_only:
+        mark_if_possible(slot)
+        slot.drop_all()
+        work.finish()
+    return Outcome(str(slot), UNMOUNTED, why)

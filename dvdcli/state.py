@@ -1,0 +1,313 @@
+"""The mount state on disk: records, holds, pending markers.
+
+    volumes/<driver>/<name>/lock                 one lock a volume
+    volumes/<driver>/<name>/record.json
+    volumes/<driver>/<name>/holds/<who>.json     letting go is an unlink, which needs no space on a full disk
+    pending/<driver>/<name>                      an empty marker for each volume that needs recover
+    boot                                         the boot whose first recover has looked at every record
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from dvdcli import fastjson, output
+from dvdcli.config import state_directory
+from dvdcli.errors import StateError, UsageError
+from dvdcli.linux import files
+from dvdcli.locks import Lock, try_lock, wait
+from dvdcli.volume import SCHEMA, Hold, Record, Volume, decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from dvdcli.clock import Deadline
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+def boot_id() -> str:
+    """Return the id of this boot of the machine."""
+    return (files.read(BOOT_ID) or b"").decode().strip()
+
+
+class State:
+    """The state directory. Raises StateError where it is not ours alone to write."""
+
+    def __init__(self) -> None:
+        self.root = state_directory()
+        try:
+            status = os.stat(self.root)
+        except FileNotFoundError:
+            return
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise StateError(f"{self.root}: others can write it", "chown it to who runs dvdcli and chmod go-w it")
+
+    def slot(self, volume: Volume) -> Slot:
+        """Return the place of *volume*, which need not be there yet."""
+        return Slot(self.root, encode(volume.driver), encode(volume.name), volume)
+
+    def slots(self) -> Iterator[Slot]:
+        """Return the places of all volumes that there are."""
+        return self._walk("volumes")
+
+    def pending(self) -> Iterator[Slot]:
+        """Return the places of the volumes that need recover; no other is looked at."""
+        return self._walk("pending")
+
+    def _walk(self, tree: str) -> Iterator[Slot]:
+        for driver in files.names_in(f"{self.root}/{tree}"):
+            for name in files.names_in(f"{self.root}/{tree}/{driver}"):
+                yield Slot(self.root, driver, name, _volume(driver, name))
+
+    def is_first_look(self, boot: str) -> bool:
+        """Return whether no recover of this *boot* has looked at every record yet."""
+        return (files.read(f"{self.root}/boot") or b"").decode("ascii", "replace") != boot
+
+    def looked(self, boot: str) -> None:
+        """Note that every record has been looked at in this *boot*."""
+        make_root(self.root)
+        files.replace(f"{self.root}/boot", boot.encode(), durable=False)
+
+
+class Slot:
+    """The place of one volume in the state: its lock, its record, its holds, its pending marker.
+
+    *volume* is None where a long name's hash is all that is known, until the record has been read. With *look_only*
+    a damaged record is left where it is.
+    """
+
+    def __init__(self, root: str, driver: str, name: str, volume: Volume | None) -> None:
+        self.volume = volume
+        self.root = root
+        self.directory = f"{root}/volumes/{driver}/{name}"
+        self.marker = f"{root}/pending/{driver}/{name}"
+        self.damaged = False
+        self.look_only = False
+        self._fresh: list[str] = []
+
+    def __str__(self) -> str:
+        return str(self.volume) if self.volume else self.directory
+
+    def exists(self) -> bool:
+        """Return whether the volume has a directory in the state."""
+        return os.path.isdir(self.directory)
+
+    def acquire(self, deadline: Deadline) -> Lock:
+        """Take the volume's lock, making its directory. Raises TryAgainError at the *deadline*, and OSError."""
+        path = f"{self.directory}/lock"
+        while True:
+            try:
+                lock = try_lock(path)
+                if lock is not None:
+                    return lock
+                wait(path, deadline)
+            except FileNotFoundError:
+                self._make()
+
+    def acquire_at_once(self) -> Lock | None:
+        """Take the volume's lock, or return None where it is busy. Raises FileNotFoundError without a directory."""
+        return try_lock(f"{self.directory}/lock")
+
+    def _make(self) -> None:
+        make_root(self.root)
+        parent = os.path.dirname(self.directory)
+        for path in (os.path.dirname(parent), parent, self.directory):
+            try:
+                os.mkdir(path, 0o700)
+                self._fresh.append(os.path.dirname(path))
+            except FileExistsError:
+                continue
+            except FileNotFoundError:  # removed by who used it last: the caller tries again
+                return
+
+    # The record
+
+    def load(self) -> Record | None:
+        """Return the record, None where there is none.
+
+        One that cannot be parsed is set aside, said aloud, and leaves `damaged` set. Raises StateError for one of a
+        newer schema, or of another volume whose name has the same hash: both stay untouched.
+        """
+        path = f"{self.directory}/record.json"
+        data = files.read(path)
+        if data is None:
+            return None
+        try:
+            fields = fastjson.loads(data)
+            _refuse_newer(path, fields)
+            record = Record.from_json(fields)
+        except ValueError as error:
+            self._set_aside(path, str(error))
+            return None
+        if self.volume is None:
+            self.volume = record.volume
+        elif record.volume != self.volume:
+            raise StateError(f"{path} is the record of {record.volume}", "two names with one hash cannot be told apart")
+        return record
+
+    def save(self, record: Record, *, intent: bool) -> None:
+        """Write the record. Its data is durable in any case, its name for an *intent*. Raises OSError."""
+        files.replace(f"{self.directory}/record.json", fastjson.dumps(record.to_json()).encode(), durable=True)
+        if intent:
+            files.sync_directory(self.directory)
+            for path in reversed(self._fresh):
+                files.sync_directory(path)
+            self._fresh.clear()
+
+    def save_failure(self, record: Record, failure: str) -> None:
+        """Note the last *failure*, where there is space for it."""
+        record.failure = failure
+        try:
+            files.replace(f"{self.directory}/record.json", fastjson.dumps(record.to_json()).encode(), durable=False)
+        except OSError:
+            return
+
+    def _set_aside(self, path: str, why: str) -> None:
+        self.damaged = True
+        if self.look_only:
+            return
+        number = 0
+        while os.path.lexists(f"{path}.corrupt-{number}"):
+            number += 1
+        os.rename(path, f"{path}.corrupt-{number}")
+        output.warn(f"{path} was damaged ({why}); it is kept as {os.path.basename(path)}.corrupt-{number}")
+
+    def is_damaged(self) -> bool:
+        """Return whether a damaged record was found, by this call or by one that then died."""
+        return self.damaged or any(".corrupt-" in name for name in files.names_in(self.directory))
+
+    # The holds
+
+    def holds(self, boot: str) -> dict[str, Hold]:
+        """Return the valid holds by who has them. One of another boot is void, and left out.
+
+        One that cannot be read counts as valid, under the name of its file: when in doubt, the volume is in use.
+        """
+        found = {}
+        for file_name in files.names_in(f"{self.directory}/holds"):
+            if not file_name.endswith(".json"):
+                continue
+            hold = self._read_hold(file_name, boot)
+            if hold.boot == boot:
+                found[hold.who] = hold
+        return found
+
+    def _read_hold(self, file_name: str, boot: str) -> Hold:
+        path = f"{self.directory}/holds/{file_name}"
+        stem = file_name[: -len(".json")]
+        try:
+            fields = fastjson.loads(files.read(path) or b"")
+            _refuse_newer(path, fields)
+            who, of_boot = fields.pop("who"), fields.pop("boot")
+            if isinstance(who, str) and isinstance(of_boot, str) and encode(who) == stem:
+                return Hold(who, of_boot, fields)
+        except (ValueError, KeyError):
+            pass
+        return Hold(decode(stem) or stem, boot, {})
+
+    def has_hold(self, who: str) -> bool:
+        """Return whether there is a hold of *who*, valid or void."""
+        return os.path.lexists(self._hold_path(who))
+
+    def take(self, hold: Hold) -> None:
+        """Add *hold*. It need not be durable: a power cut ends the boot, and every hold with it. Raises OSError."""
+        path = self._hold_path(hold.who)
+        data = fastjson.dumps(hold.to_json()).encode()
+        try:
+            files.replace(path, data, durable=False)
+        except FileNotFoundError:
+            os.mkdir(os.path.dirname(path), 0o700)
+            files.replace(path, data, durable=False)
+
+    def drop(self, who: str) -> bool:
+        """Remove the hold of *who*; return whether there was one. Needs no space. Raises OSError."""
+        return files.unlink(self._hold_path(who))
+
+    def drop_all(self) -> None:
+        """Remove every hold. Raises OSError."""
+        for file_name in files.names_in(f"{self.directory}/holds"):
+            files.unlink(f"{self.directory}/holds/{file_name}")
+
+    def _hold_path(self, who: str) -> str:
+        return f"{self.directory}/holds/{encode(who)}.json"
+
+    # The marker, and the end
+
+    def mark(self) -> None:
+        """Leave a marker for recover. It need not be durable: after a power cut recover looks at everything."""
+        try:
+            files.touch(self.marker)
+        except FileNotFoundError:
+            make_root(self.root)
+            os.makedirs(os.path.dirname(self.marker), 0o700, exist_ok=True)
+            files.touch(self.marker)
+
+    def is_marked(self) -> bool:
+        """Return whether the volume waits for recover."""
+        return os.path.lexists(self.marker)
+
+    def unmark(self) -> None:
+        """Remove the marker."""
+        files.unlink(self.marker)
+
+    def erase(self) -> None:
+        """Forget the volume. Its lock is held, and goes last: who comes next starts from nothing. Raises OSError."""
+        files.unlink(f"{self.directory}/record.json")
+        files.unlink(f"{self.directory}/record.json.new")
+        self.drop_all()
+        _rmdir(f"{self.directory}/holds")
+        self.unmark()
+        files.unlink(f"{self.directory}/lock")
+        _rmdir(self.directory)
+        _rmdir(os.path.dirname(self.directory))
+
+
+    def erase_if_empty(self) -> None:
+        """Remove the directory that a lock alone needed. Its lock is held."""
+        if not os.path.lexists(f"{self.directory}/record.json") and not files.names_in(f"{self.directory}/holds"):
+            self.erase()
+
+
+def make_root(path: str) -> None:
+    """Make the state directory, which is ours alone.
+
+    Below DVDCLI_STATE_DIR tasks pass through it on their way to a mount; everything else in it is 0700.
+    """
+    if not os.path.isdir(path):
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        mode = 0o711 if os.environ.get("DVDCLI_STATE_DIR") else 0o700
+        try:
+            os.mkdir(path, mode)
+            os.chmod(path, mode)
+        except FileExistsError:
+            return
+
+
+def _volume(driver: str, name: str) -> Volume | None:
+    full_driver, full_name = decode(driver), decode(name)
+    try:
+        return Volume(full_driver, full_name) if full_driver and full_name else None
+    except UsageError:
+        return None
+
+
+def _refuse_newer(path: str, fields: Any) -> None:
+    schema = fields.get("schema") if isinstance(fields, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise StateError(f"{path} was written by a newer dvdcli (schema {schema})", "upgrade dvdcli on this host")
+    if schema != SCHEMA:
+        raise ValueError(f"schema {schema!r}")
+
+
+def _rmdir(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise

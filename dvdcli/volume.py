@@ -1,0 +1,190 @@
+"""The words everyone uses: volume, hold, record; and how a name becomes a safe file name."""
+
+from __future__ import annotations
+
+from dvdcli.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+SCHEMA = 1
+LONGEST_NAME = 1024
+
+MOUNTING = "mounting"
+MOUNTED = "mounted"
+UNMOUNTING = "unmounting"
+
+_SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:@+=,")
+_LONGEST_ENCODED = 120
+_KEPT_OF_A_LONG_NAME = 80
+
+
+class Volume:
+    """A volume: *driver* and *name*, both case-sensitive.
+
+    Raises UsageError for what no driver or volume can be called.
+    """
+
+    __slots__ = ("driver", "name")
+
+    def __init__(self, driver: str, name: str) -> None:
+        self.driver = check_driver(driver)
+        self.name = check_name(name, "volume name")
+
+    def __str__(self) -> str:
+        return f"{self.driver}/{self.name}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Volume) and (self.driver, self.name) == (other.driver, other.name)
+
+    def __hash__(self) -> int:
+        return hash((self.driver, self.name))
+
+
+class Hold:
+    """Who needs a volume mounted.
+
+    *who* is `name:NAME` for a hold taken by hand or by a caller without container ids. *boot* is the id of the boot
+    it was taken in; in another boot it is void. *volume*, *provider*, *settings* and *options* repeat the record's,
+    so that a damaged record can be rebuilt from its holds. *since* is clock.now()'s.
+    """
+
+    __slots__ = ("boot", "data", "who")
+
+    def __init__(self, who: str, boot: str, data: dict[str, Any]) -> None:
+        self.who = who
+        self.boot = boot
+        self.data = data
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is written to the hold's file."""
+        return {"schema": SCHEMA, "who": self.who, "boot": self.boot, **self.data}
+
+
+class Record:
+    """What the state knows of one volume.
+
+    *status* is mounting, mounted or unmounting. *provider* and *settings* are pinned when the record is made: what
+    undoes the mount uses those. *adding* is the hold that the call under way adds itself, "" where it adds none.
+    *handle* is the provider's own. *boot* and *mount_namespace* say where the mount was made; *failure* is the
+    last one's text.
+    """
+
+    __slots__ = (
+        "adding", "boot", "failure", "handle", "mount_namespace",
+        "options", "path", "provider", "settings", "since", "status", "volume",
+    )  # fmt: skip
+
+    def __init__(self, volume: Volume, provider: str, settings: dict[str, Any], options: dict[str, str]) -> None:
+        self.volume = volume
+        self.provider = provider
+        self.settings = settings
+        self.options = options
+        self.status = MOUNTING
+        self.path = ""
+        self.handle: dict[str, Any] = {}
+        self.adding = ""
+        self.boot = ""
+        self.mount_namespace = ""
+        self.since: dict[str, float] = {}
+        self.failure = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is written to record.json."""
+        fields = {key: getattr(self, key) for key in self.__slots__ if key != "volume"}
+        return {"schema": SCHEMA, "driver": self.volume.driver, "name": self.volume.name, **fields}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Record:
+        """Return the record that *data* describes. Raises ValueError where it describes none."""
+        try:
+            record = cls(Volume(data["driver"], data["name"]), data["provider"], data["settings"], data["options"])
+            for key in cls.__slots__:
+                if key == "volume":
+                    continue
+                value, kind = data[key], type(getattr(record, key))
+                if type(value) is not kind:
+                    raise ValueError(f"{key} is no {kind.__name__}")
+                setattr(record, key, value)
+        except (KeyError, TypeError, UsageError) as error:
+            raise ValueError(str(error)) from error
+        if record.status not in (MOUNTING, MOUNTED, UNMOUNTING):
+            raise ValueError(f"status {record.status!r}")
+        return record
+
+
+def check_name(name: str, what: str) -> str:
+    """Return *name* if anything can be called so; *what* it is goes into the UsageError if not."""
+    if not name:
+        raise UsageError(f"the {what} is empty")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise UsageError(f"the {what} {name!a} is not UTF-8") from None
+    if size > LONGEST_NAME:
+        raise UsageError(f"the {what} has {size} bytes", f"at most {LONGEST_NAME} are possible")
+    if any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
+        raise UsageError(f"the {what} {name!a} has a control character in it")
+    return name
+
+
+def check_driver(name: str) -> str:
+    """Return *name* if a driver can be called so. A slash is fine (`vieux/sshfs`), a way out of a directory is not."""
+    check_name(name, "driver")
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise UsageError(f"the driver {name!r} is no driver's name", "a name, not a path, is what --volumedriver takes")
+    return name
+
+
+def parse_options(items: Iterable[str]) -> dict[str, str]:
+    """Return what `--volumeopts` says: each is split at its first `=`, never at a comma; the last of a key wins."""
+    options = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"the volume option {item!a} is not of the form key=value")
+        try:
+            item.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the volume option {item!a} is not UTF-8") from None
+        if "\x00" in item:
+            raise UsageError(f"the volume option {key!a} has a NUL in it")
+        options[key] = value
+    return options
+
+
+def sha256(data: bytes) -> str:
+    """Return the hexadecimal SHA-256 of *data*, without hashlib's import (OpenSSL, 6 ms) where that can be."""
+    try:
+        from _sha2 import sha256 as algorithm  # type: ignore[import-not-found]
+    except ImportError:
+        try:
+            from _sha256 import sha256 as algorithm  # type: ignore[import-not-found]
+        except ImportError:
+            from hashlib import sha256 as algorithm
+    digest: str = algorithm(data).hexdigest()
+    return digest
+
+
+def encode(name: str) -> str:
+    """Return a file name for *name*: safe, different for different names, at most 145 bytes long."""
+    raw = name.encode()
+    encoded = "".join(chr(b) if b in _SAFE else f"%{b:02X}" for b in raw)
+    if encoded.startswith("."):
+        encoded = f"%2E{encoded[1:]}"
+    if len(encoded) > _LONGEST_ENCODED:
+        return f"{encoded[:_KEPT_OF_A_LONG_NAME]}~{sha256(raw)}"
+    return encoded
+
+
+def decode(file_name: str) -> str | None:
+    """Return the name that *file_name* was made from, or None where it cannot tell (a long name, a foreign file)."""
+    parts = file_name.split("%")
+    try:
+        raw = parts[0].encode() + b"".join(bytes.fromhex(p[:2]) + p[2:].encode() for p in parts[1:])
+        name = raw.decode()
+    except ValueError:
+        return None
+    return name if encode(name) == file_name else None

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Makes .venv and installs dvdcli into it (install), or what its tests need (test-tools).
+# On a fresh Debian as root it installs the one package that is missing for that.
+set -eu
+cd "$(dirname "$0")/.."
+venv=.venv
+python=${PYTHON:-python3}
+
+say() { echo "setup: $*" >&2; }
+
+apt() {
+    say "installing $* with apt"
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+}
+
+can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    say "$python is older than 3.11: set PYTHON to a newer one"
+    exit 1
+}
+
+if ! "$venv/bin/python3" -c 'import pip' 2>/dev/null; then
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        if can_apt; then
+            apt python3-venv
+        else
+            say "$python has no venv module: apt install python3-venv, as root, then try again"
+            exit 1
+        fi
+    fi
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+fi
+
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+case $1 in
+install)
+    mark=installed
+    "$venv/bin/python3" -m pip install -q --force-reinstall --no-deps .
+    "$venv/bin/python3" -m pip install -q .
+    ;;
+test-tools)
+    mark=test-tools
+    "$venv/bin/python3" -m pip install -q 'pip>=25.1'
+    "$venv/bin/python3" -m pip install -q --group test
+    if ! command -v strace >/dev/null; then
+        if can_apt; then apt strace; else say "no strace: the crash walk will be skipped (apt install strace)"; fi
+    fi
+    ;;
+esac
+touch "$venv/$mark"

@@ -1,0 +1,10 @@
+#!/bin/sh
+# All the tests, in parallel, with the line coverage of dvdcli/; pytest's summary names what was skipped, and why.
+set -eu
+cd "$(dirname "$0")/.."
+python="$PWD/.venv/bin/python3"
+rm -f .coverage .coverage.*
+DVDCLI_TEST_COVERAGE="$PWD" "$python" -m coverage run --parallel-mode -m pytest -q -n "$(nproc)" "$@"
+"$python" -m coverage combine -q
+"$python" -m coverage report --fail-under="${COVERAGE:-95}"
+[ "$(id -u)" = 0 ] || echo "Not run, because this user is not root: the tests with real mounts (marked root above)."
