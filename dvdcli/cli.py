@@ -169,10 +169,12 @@ def list_(as_json: bool, timeout: float, **flags: Any) -> int:
     """List the mounts on record; with --volumedriver, the volumes of that driver."""
     asked = _Asked(flags)
     if asked.driver is not None:
-        infos = inventory.volumes(check_driver(asked.driver), Deadline(timeout))
+        deadline = Deadline(timeout)
+        infos = inventory.volumes(check_driver(asked.driver), deadline)
         if as_json:
             rows = [{"name": info.name, "mountpoint": info.mountpoint} for info in infos]
-            return render.envelope("list", {"driver": asked.driver, "volumes": rows}, [])
+            scope = inventory.scope(asked.driver, deadline)
+            return render.envelope("list", {"driver": asked.driver, "scope": scope, "volumes": rows}, [])
         for info in infos:
             output.to_stdout(info.name)
         return Exit.DONE

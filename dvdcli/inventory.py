@@ -60,6 +60,11 @@ def volumes(driver: str, deadline: Deadline) -> list[Info]:
     return _reader(driver, deadline).list()
 
 
+def scope(driver: str, deadline: Deadline) -> str:
+    """Return whether the volumes of *driver* are `local` to this host or `global`."""
+    return _reader(driver, deadline).scope()
+
+
 def get(volume: Volume, deadline: Deadline) -> Info:
     """Return what the driver says of *volume*. Raises NotFoundError."""
     return _there(volume, _reader(volume.driver, deadline).get(volume.name))

@@ -128,7 +128,10 @@ class Work:
         self.slot.save(self.record, intent=False)
 
     def finish(self) -> None:
-        """Undo the mount and forget the volume. What fails is remembered for recover, and raised."""
+        """Undo the mount, and remove the record. What fails is remembered for recover, and raised.
+
+        The slot is still there, and its lock held: the caller goes on with it, or erases it.
+        """
         record = self.record
         assert record is not None
         try:
@@ -137,8 +140,9 @@ class Work:
             record.status = UNMOUNTING
             self.slot.save_failure(record, str(error))
             raise
-        self.slot.erase()
+        self.slot.clear()
         self.record = self._provider = None
+        self._intended = False
 
     def forget_older_boot(self) -> None:
         """Void every hold of an older boot, and the mount; the attachment stays for the provider to prove."""
@@ -162,6 +166,7 @@ class Work:
             self._provider = None
             mark_if_possible(self.slot)
             self.finish()
+            self.slot.erase()
         except (DvdcliError, OSError) as error:
             output.warn(f"{self.slot} is left for recover: {error}")
 
@@ -188,6 +193,7 @@ class Work:
         self.slot.mark()
         self.slot.save(self.record, intent=True)
         self.finish()
+        self.slot.erase()
 
     def _rebuilt(self) -> Record:
         """Return a record made anew from a valid hold, which repeats what matters."""
@@ -280,6 +286,7 @@ def unmount(volume: Volume, hold: str, deadline: Deadline) -> list[str]:
         mark_if_possible(slot)
         slot.drop_all()
         work.finish()
+        slot.erase()
         return []
     finally:
         lock.release()

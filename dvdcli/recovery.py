@@ -115,7 +115,8 @@ def _finish(slot: Slot, deadline: Deadline) -> Outcome | None:
             slot.unmark()
         return Outcome(str(slot), VERIFIED, f"mounted for {', '.join(sorted(keep))}")
     if not slot.look_only:
-        slot.drop(record.adding)
+        if record.adding:
+            slot.drop(record.adding)
         work.forward("", explicit=True)
     return Outcome(str(slot), COMPLETED, f"mounted for {', '.join(sorted(keep))}")
 
@@ -144,4 +145,5 @@ def _undo(work: Work) -> Outcome:
         mark_if_possible(slot)
         slot.drop_all()
         work.finish()
+        slot.erase()
     return Outcome(str(slot), UNMOUNTED, why)

@@ -254,11 +254,15 @@ class Slot:
         """Remove the marker."""
         files.unlink(self.marker)
 
-    def erase(self) -> None:
-        """Forget the volume. Its lock is held, and goes last: who comes next starts from nothing. Raises OSError."""
+    def clear(self) -> None:
+        """Remove the record and the holds; the lock and its file stay, for what this call does next. Raises OSError."""
         files.unlink(f"{self.directory}/record.json")
         files.unlink(f"{self.directory}/record.json.new")
         self.drop_all()
+
+    def erase(self) -> None:
+        """Forget the volume. Its lock is held, and goes last: who comes next starts from nothing. Raises OSError."""
+        self.clear()
         _rmdir(f"{self.directory}/holds")
         self.unmark()
         files.unlink(f"{self.directory}/lock")

@@ -125,6 +125,10 @@ class Provider:
         """Unmount *volume* and detach it from this host; one that is neither mounted nor attached is fine."""
         raise NotImplementedError
 
+    def scope(self) -> str:
+        """Return whether the volumes are seen from this host alone, `local`, or from every host, `global`."""
+        return "local"
+
     def servers(self) -> tuple[int, ...]:
         """Return the processes of the storage system on this host: that they see a mount does not mean it is used."""
         return ()

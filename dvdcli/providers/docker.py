@@ -150,13 +150,13 @@ class DockerProvider(Provider):
                     return
             raise
 
-    def capabilities(self) -> dict[str, str]:
-        """Return the plugin's `scope`: global, or local as it is for a plugin that does not say."""
+    def scope(self) -> str:
+        """Ask Capabilities; a plugin that does not say is local."""
         try:
             scope = _text(field(self._call("Capabilities", {}), "Capabilities"), "Scope").lower()
         except (_UnknownCallError, _RefusedError):
             scope = ""
-        return {"scope": scope if scope == "global" else "local"}
+        return scope if scope == "global" else "local"
 
     def servers(self) -> tuple[int, ...]:
         """Return the plugin's process, where its socket tells."""

@@ -1,0 +1,174 @@
+"""Fixtures: an isolated home for dvdcli, the installed command in a real process, plugin doubles on real sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doubles.plugin import Plugin
+
+COMMAND = Path(sys.executable).parent / "dvdcli"
+IS_ROOT = os.geteuid() == 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("root") and not IS_ROOT:
+            item.add_marker(pytest.mark.skip(reason="makes real mounts, which only root can"))
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The installed command, or under DVDCLI_TEST_COVERAGE=DIR a stand-in for its launcher that measures coverage."""
+    root = os.environ.get("DVDCLI_TEST_COVERAGE")
+    if not root:
+        return COMMAND
+    wrapper = tmp_path_factory.mktemp("covered") / "dvdcli"
+    site = sysconfig.get_paths()["purelib"]
+    covered = Path(__file__).parent / "covered.py"
+    wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{covered}" "{site}" "{root}" "$@"\n')
+    wrapper.chmod(0o755)
+    return wrapper
+
+
+class Done:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    def __repr__(self) -> str:
+        return f"exit {self.code}, stdout {self.out!r}, stderr {self.err!r}"
+
+
+class Home:
+    """A state directory, plugin directories and a configuration of its own; `run` calls the command there."""
+
+    def __init__(self, root: Path, command: Path) -> None:
+        self.root = root
+        self.command = command
+        self.state = root / "state"
+        self.sockets = root / "run"
+        self.specs = root / "etc"
+        self.config = root / "dvdcli.toml"
+        for path in (self.sockets, self.specs, root / "lib"):
+            path.mkdir()
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(root),
+            "DVDCLI_STATE_DIR": str(self.state),
+            "DVDCLI_PLUGIN_DIRS": f"{self.sockets}:{self.specs}:{root / 'lib'}",
+            "DVDCLI_CONFIG": str(self.config),
+            "DVDCLI_ENGINE_SOCKET": str(root / "docker.sock"),
+        }
+        self.plugins: list[Plugin] = []
+
+    def start(self, *args: str | bytes, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([self.command, *args], env={**self.env, **(env or {})}, **{**pipes, **options})
+
+    def run(self, *args: str | bytes, env: dict[str, str] | None = None, timeout: float = 60, **options: Any) -> Done:
+        process = self.start(*args, env=env, **options)
+        return self.finish(process, timeout)
+
+    def finish(self, process: subprocess.Popen[bytes], timeout: float = 60) -> Done:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        return Done(process.returncode, (out or b"").decode("utf-8", "surrogateescape"), (err or b"").decode())
+
+    def mount(self, name: str = "v", driver: str = "plug", *more: str, **options: Any) -> Done:
+        return self.run("mount", f"--volumedriver={driver}", f"--volumename={name}", *more, **options)
+
+    def unmount(self, name: str = "v", driver: str = "plug", *more: str, **options: Any) -> Done:
+        return self.run("unmount", f"--volumedriver={driver}", f"--volumename={name}", *more, **options)
+
+    def recover(self, *more: str) -> Done:
+        return self.run("recover", *more)
+
+    def plugin(self, name: str = "plug", **options: Any) -> Plugin:
+        plugin = Plugin(f"unix:{self.sockets}/{name}.sock", self.root / "mnt", **options)
+        self.plugins.append(plugin)
+        return plugin
+
+    def mounts(self) -> list[dict[str, Any]]:
+        done = self.run("list", "--json")
+        assert done.code == 0, done
+        rows: list[dict[str, Any]] = json.loads(done.out)["data"]["mounts"]
+        return rows
+
+    def slot(self, name: str = "v", driver: str = "plug") -> Path:
+        return self.state / "volumes" / driver / name
+
+    def record(self, name: str = "v", driver: str = "plug") -> dict[str, Any]:
+        data: dict[str, Any] = json.loads((self.slot(name, driver) / "record.json").read_text())
+        return data
+
+    def edit_record(self, name: str = "v", driver: str = "plug", **changes: Any) -> None:
+        path = self.slot(name, driver) / "record.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    def edit_hold(self, who: str = "name:host", name: str = "v", driver: str = "plug", **changes: Any) -> None:
+        path = self.slot(name, driver) / "holds" / f"{who}.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    def reboot(self) -> None:
+        """Make everything on record look as if another boot had written it; the doubles lose their mounts."""
+        for path in self.state.glob("volumes/*/*/record.json"):
+            path.write_text(json.dumps({**json.loads(path.read_text()), "boot": "older"}))
+        for path in self.state.glob("volumes/*/*/holds/*.json"):
+            path.write_text(json.dumps({**json.loads(path.read_text()), "boot": "older"}))
+        (self.state / "boot").unlink(missing_ok=True)
+        for plugin in self.plugins:
+            plugin.reboot()
+
+    def leftovers(self) -> list[str]:
+        """Return every file that the state still has, which after everything is undone is none."""
+        return sorted(
+            str(path.relative_to(self.state))
+            for path in self.state.rglob("*")
+            if path.is_file() and "mounts" not in path.parts and path.name != "boot"
+        )
+
+    def close(self) -> None:
+        for plugin in self.plugins:
+            plugin.close()
+            assert plugin.faults == []
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+@pytest.fixture
+def home(command: Path) -> Iterator[Home]:
+    # Not tmp_path: a unix socket's path has at most 107 bytes.
+    home = Home(Path(tempfile.mkdtemp(prefix="dvd")), command)
+    yield home
+    home.close()
+
+
+@pytest.fixture
+def installed_home() -> Iterator[Home]:
+    """As home, with the command exactly as pip installed it, coverage or not."""
+    home = Home(Path(tempfile.mkdtemp(prefix="dvd")), COMMAND)
+    yield home
+    home.close()
+
+
+@pytest.fixture
+def in_process(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Home]:
+    """Point this very process at home's directories, for tests of single modules."""
+    for key, value in home.env.items():
+        monkeypatch.setenv(key, value)
+    return lambda: home
