@@ -237,6 +237,7 @@ def mount(
             if work.holds and work.is_proven():
                 if added:
                     work.take(added)
+                slot.unmark()  # what a call left that was killed just before its end
                 path = work.record.path if work.record else ""
             else:
                 if work.record is None:

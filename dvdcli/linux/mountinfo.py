@@ -10,13 +10,14 @@ _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 class Mount:
     """One line of mountinfo.
 
-    *device* is "major:minor", *root* the path inside that file system which is mounted at *path*; *propagates* says
+    *id* is the kernel's, and no two mounts have the same in any namespace. *device* is "major:minor", *root* the path inside that file system which is mounted at *path*; *propagates* says
     whether an unmount elsewhere reaches this mount (it is shared or a slave).
     """
 
-    __slots__ = ("device", "path", "propagates", "root")
+    __slots__ = ("device", "id", "path", "propagates", "root")
 
-    def __init__(self, device: str, root: str, path: str, propagates: bool) -> None:
+    def __init__(self, mount_id: str, device: str, root: str, path: str, propagates: bool) -> None:
+        self.id = mount_id
         self.device = device
         self.root = root
         self.path = path
@@ -53,7 +54,7 @@ def parse(text: str) -> list[Mount]:
             continue
         tags = fields[6 : fields.index("-", 6)]
         propagates = any(tag.startswith(("shared:", "master:")) for tag in tags)
-        mounts.append(Mount(fields[2], _unescape(fields[3]), _unescape(fields[4]), propagates))
+        mounts.append(Mount(fields[0], fields[2], _unescape(fields[3]), _unescape(fields[4]), propagates))
     return mounts
 
 
@@ -110,13 +111,16 @@ def users(path: str, servers: tuple[int, ...] = ()) -> list[User]:
         return mount.device == device and _within(mount.root, inside)
 
     found = [User(os.getpid(), mount.path) for mount in own if is_copy(mount) and not _within(mount.path, path)]
+    # The namespace's id saves reading a table twice; where it is not ours to see, the ids of the mounts decide.
     seen = {namespace(), *(namespace(pid) for pid in servers)}
+    known = {mount.id for mount in own} | {mount.id for pid in servers for mount in read(pid)}
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         space = namespace(pid)
-        if space in seen:
+        if space and space in seen:
             continue
         seen.add(space)
         for mount in read(pid):
-            if is_copy(mount) and not (mount.propagates and _within(mount.path, path)):
+            if mount.id not in known and is_copy(mount) and not (mount.propagates and _within(mount.path, path)):
                 found.append(User(pid, mount.path))
+            known.add(mount.id)
     return found

@@ -1,0 +1,141 @@
+"""SIGKILL, ENOSPC and EIO at every system call, from outside, with strace's inject; then the next call ends right.
+
+CI walks over the calls that touch a file, a socket or a process once the state is first touched;
+DVDCLI_CRASH_WALK=whole (`make crash-walk`) over every system call of the process, from its first to its last.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import COMMAND, IS_ROOT, Home
+from tests.gate import flags
+
+WHOLE = os.environ.get("DVDCLI_CRASH_WALK") == "whole"
+TOUCHING = {"openat", "mkdir", "rename", "fsync", "unlink", "rmdir", "write", "sendto", "connect", "flock", "exit_group"}
+FAILING = ("write", "rename", "fsync")
+SHARDS = 4
+
+pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace (apt install strace)")
+
+
+class Walk:
+    """One home for one point of the walk: made ready, hit in the middle of a call, looked at afterwards."""
+
+    def __init__(self, scene: str) -> None:
+        self.home = Home(Path(tempfile.mkdtemp(prefix="dvd")), COMMAND)
+        self.plugin = self.home.plugin(real=IS_ROOT)
+        self.plugin.add("v")
+        self.args = ("mount", *flags()) if scene in ("mount", "second mount") else (scene, *flags())
+        if scene == "second mount":
+            assert self.home.mount("v", "plug", "--hold=first").code == 0
+        if scene in ("unmount", "recover"):
+            assert self.home.mount().code == 0
+        if scene == "recover":
+            self.home.reboot()
+            self.args = ("recover",)
+        self.scene = scene
+
+    def strace(self, *options: str) -> subprocess.CompletedProcess[bytes]:
+        line = ["strace", "-f", *options, self.home.command, *self.args]
+        return subprocess.run(line, env=self.home.env, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+    def check_agreement(self) -> None:
+        """State, mount table and plugin say the same."""
+        rows = self.home.mounts()
+        assert {row["status"] for row in rows} <= {"mounted"}
+        assert self.plugin.mounted() == [row["name"] for row in rows]
+        volume = self.plugin.volumes["v"]
+        assert volume.attached == bool(rows)
+        if IS_ROOT and rows:
+            assert os.path.ismount(volume.mountpoint)
+        assert not list(self.home.state.glob("pending/*/*"))
+        if not rows:
+            assert self.home.leftovers() == []
+
+    def close(self) -> None:
+        self.home.unmount("v", "plug", "--hold=first")
+        assert self.home.unmount().code == 0
+        assert self.plugin.mounted() == []
+        assert not self.plugin.volumes["v"].attached
+        assert self.home.leftovers() == []
+        self.home.close()
+
+
+def points(scene: str) -> list[tuple[str, int]]:
+    """Return the system calls of one undisturbed run, as (name, how manieth of that name), that the walk stops at."""
+    walk = Walk(scene)
+    log = walk.home.root / "trace"
+    assert walk.strace("-o", str(log)).returncode == 0
+    counts: Counter[str] = Counter()
+    found, touched = [], WHOLE
+    for line in log.read_text(errors="replace").splitlines():
+        match = re.match(r"\d+ +(\w+)\(", line)
+        if not match:
+            continue
+        name = match.group(1)
+        counts[name] += 1
+        touched = touched or (str(walk.home.state) in line and name == "openat")
+        if touched and (WHOLE or name in TOUCHING) and name != "execve":
+            found.append((name, counts[name]))
+    walk.close()
+    assert len(found) > 10, "the walk must have somewhere to go"
+    return found
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("then", ["the same call", "recover"])
+@pytest.mark.parametrize("scene", ["mount", "second mount", "unmount", "recover"])
+def test_killed_before_every_system_call(scene, then, shard):
+    for name, number in points(scene)[shard::SHARDS]:
+        walk = Walk(scene)
+        hit = walk.strace("-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}")
+        walk.plugin.wait_idle()
+        where = f"{scene}, {then}, killed at {name} {number}: exit {hit.returncode}"
+        if then == "the same call":
+            done = walk.home.run(*walk.args)
+            assert done.code == 0, (where, done)
+            if "mount" in scene:
+                assert walk.plugin.mounted() == (["v"] if walk.args[0] == "mount" else []), where
+        else:
+            done = walk.home.recover()
+            assert done.code == 0, (where, done)
+        assert walk.home.recover().out == "", where
+        try:
+            walk.check_agreement()
+        except AssertionError as error:
+            raise AssertionError(where) from error
+        walk.close()
+
+
+@pytest.mark.parametrize("fault", ["ENOSPC", "EIO"])
+@pytest.mark.parametrize("scene", ["mount", "second mount", "unmount", "recover"])
+def test_every_write_rename_and_fsync_fails_once(scene, fault):
+    for name, number in points(scene):
+        if name not in FAILING:
+            continue
+        walk = Walk(scene)
+        hit = walk.strace("-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={name}:error={fault}:when={number}")
+        walk.plugin.wait_idle()
+        where = f"{scene}: {fault} at {name} {number}: exit {hit.returncode}, {hit.stderr.decode()}"
+        assert hit.returncode in (0, 1, 5, 6), where
+        if walk.args[0] == "mount":
+            assert bool(hit.stdout) == (hit.returncode == 0), where
+            assert hit.returncode == 0 or hit.stderr.count(b"\n") >= 1, where
+            expected = ["v"] if hit.returncode == 0 or scene == "second mount" else []
+            assert walk.plugin.mounted() == expected, where
+        done = walk.home.recover()
+        assert done.code == 0, (where, done)
+        try:
+            walk.check_agreement()
+        except AssertionError as error:
+            raise AssertionError(where) from error
+        walk.close()

@@ -1,0 +1,166 @@
+"""Recover and real mount namespaces: what somebody still has mounted is left alone, and named."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.doubles.plugin import err
+from tests.gate import flags
+
+IN_USE = 4
+
+
+class Container:
+    """A process in a mount namespace of its own, with what it inherited and what `setup` (sh) added."""
+
+    def __init__(self, propagation: str, setup: str = ":") -> None:
+        line = ["unshare", "--mount", f"--propagation={propagation}", "sh", "-c", f"{setup} && echo ready && read gone"]
+        self.process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdout.readline() == b"ready\n"
+
+    def stop(self) -> None:
+        self.process.communicate(b"\n")
+
+
+@pytest.fixture
+def plugin(home):
+    """Where the plugin mounts, propagation is as systemd has it."""
+    plugin = home.plugin(real=True)
+    plugin.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", plugin.root], check=True)
+    subprocess.run(["mount", "--make-shared", plugin.root], check=True)
+    yield plugin
+    plugin.reboot()
+    subprocess.run(["umount", "-l", plugin.root], check=True)
+
+
+def failed_unmount(home, plugin):
+    plugin.next("Unmount", err("device is busy"))
+    assert home.unmount().code == 1
+
+
+@pytest.mark.root
+def test_a_bind_in_a_container_keeps_the_volume(home, plugin):
+    path = home.mount().out.strip()
+    target = home.root / "sandbox"
+    target.mkdir()
+    container = Container("slave", f"mount --rbind {path} {target}")
+    failed_unmount(home, plugin)
+    done = home.recover()
+    assert (done.code, done.err.count("\n")) == (IN_USE, 1)
+    assert f"at {target}" in done.err
+    assert plugin.mounted() == ["v"]
+    assert Path(path).is_mount()
+    container.stop()
+    assert home.recover().code == 0
+    assert plugin.mounted() == []
+    assert home.leftovers() == []
+
+
+@pytest.mark.root
+def test_a_private_copy_in_a_container_keeps_the_volume(home, plugin):
+    path = home.mount().out.strip()
+    container = Container("private")
+    failed_unmount(home, plugin)
+    done = home.recover()
+    assert (done.code, f"pid {container.process.pid} at {path}" in done.err) == (IN_USE, True)
+    assert plugin.mounted() == ["v"]
+    container.stop()
+    assert home.recover().code == 0
+    assert plugin.mounted() == []
+
+
+@pytest.mark.root
+def test_a_copy_that_goes_with_the_hosts_does_not_keep_it(home, plugin):
+    home.mount()
+    container = Container("slave")
+    failed_unmount(home, plugin)
+    assert home.recover().code == 0
+    assert plugin.mounted() == []
+    container.stop()
+
+
+@pytest.mark.root
+def test_a_bind_on_the_host_keeps_the_volume(home, plugin):
+    path = home.mount().out.strip()
+    elsewhere = home.root / "elsewhere"
+    elsewhere.mkdir()
+    subprocess.run(["mount", "--bind", path, elsewhere], check=True)
+    failed_unmount(home, plugin)
+    done = home.recover()
+    assert (done.code, str(elsewhere) in done.err) == (IN_USE, True)
+    subprocess.run(["umount", elsewhere], check=True)
+    assert home.recover().code == 0
+
+
+def test_one_volume_that_cannot_be_finished_does_not_stop_the_others(home):
+    plugin = home.plugin()
+    for name in ("a", "b", "c"):
+        home.mount(name)
+    home.reboot()
+    plugin.next("Unmount", err("device is busy"))
+    done = home.recover()
+    assert (done.code, done.err.count("\n"), done.out.count("unmounted")) == (1, 1, 2)
+    assert [row["name"] for row in home.mounts()] == ["a"]
+    again = home.recover("--json")
+    assert '"action": "unmounted"' in again.out
+    assert home.leftovers() == []
+
+
+def test_a_dead_plugin_costs_recover_little_and_loses_nothing(home):
+    plugin = home.plugin()
+    home.mount()
+    home.reboot()
+    plugin.socket.close()
+    done = home.recover()
+    assert (done.code, "cannot be reached" in done.err) == (5, True)
+    assert home.record()["status"] == "mounted"
+    Path(plugin.where[5:]).unlink()
+    plugin._listen()
+    assert home.recover().code == 0
+    assert not plugin.volumes["v"].attached
+
+
+def test_two_recovers_at_once_are_harmless(home):
+    plugin = home.plugin()
+    for number in range(6):
+        home.mount(f"v{number}")
+    home.reboot()
+    processes = [home.start("recover") for _ in range(4)]
+    assert {home.finish(process).code for process in processes} == {0}
+    assert not any(volume.attached for volume in plugin.volumes.values())
+    assert plugin.names().count("Unmount") == 6
+    assert home.recover().out == ""
+    assert home.leftovers() == []
+
+
+def test_a_state_that_is_not_there_yet_is_an_empty_one(home):
+    for args in (("recover",), ("list",), ("recover", "--dry-run")):
+        done = home.run(*args)
+        assert (done.code, done.out, done.err) == (0, "", "")
+    assert home.unmount("v", "nobody").code == 0
+    assert home.leftovers() == []
+
+
+def test_a_marker_without_a_volume_goes(home):
+    home.plugin()
+    home.mount()
+    home.recover()
+    marker = home.state / "pending" / "plug" / "gone"
+    marker.touch()
+    assert home.recover("--dry-run").out == ""
+    assert marker.exists()
+    assert home.recover().out == ""
+    assert not marker.exists()
+
+
+def test_a_pinned_provider_that_has_gone_is_said(home):
+    home.plugin()
+    home.mount()
+    home.edit_record(provider="uninstalled")
+    done = home.run("unmount", *flags())
+    assert (done.code, "'uninstalled'" in done.err, done.err.count("\n")) == (3, True, 1)
+    assert home.recover().code == 3
