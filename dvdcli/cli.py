@@ -39,8 +39,8 @@ _HOLD = click.option(
 
 def _timeout(seconds: float) -> Any:
     return click.option(
-        "--timeout", type=click.FloatRange(min=0, min_open=True), default=seconds, show_default=True, metavar="SECONDS",
-        help="When to give up.",
+        "--timeout", type=click.FloatRange(0, 86400, min_open=True), default=seconds, show_default=True,
+        metavar="SECONDS", help="When to give up.",
     )  # fmt: skip
 
 
@@ -306,6 +306,8 @@ def run(argv: list[str]) -> int:
         where = f"dvdcli help {what}" if what else "dvdcli help"
         return output.report(what or "usage", UsageError(error.format_message().rstrip("."), f"see {where}"))
     except Exception as error:  # the one place where this door's errors become an exit code
+        if "--json" in argv and isinstance(error, DvdcliError):
+            render.envelope(what, {}, [error])
         return output.report(_subject(what, argv), error)
     return code if isinstance(code, int) else Exit.DONE
 

@@ -49,7 +49,7 @@ def mounts_directory() -> str:
 
 def plugin_directories() -> list[str]:
     """Return where Docker plugins announce themselves: the first holds sockets, the others specs."""
-    return [path for path in os.environ.get("DVDCLI_PLUGIN_DIRS", PLUGIN_DIRECTORIES).split(":") if path]
+    return [path for path in (os.environ.get("DVDCLI_PLUGIN_DIRS") or PLUGIN_DIRECTORIES).split(":") if path]
 
 
 def engine_socket() -> str:

@@ -111,19 +111,24 @@ def _connect(address: Address, deadline: Deadline) -> Any:
     if address.path:
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         return _open(connection, address.path, address, deadline)
+    if address.tls is not None:
+        return _open_tls(address, address.tls, deadline)
+    return _open_any(_socket.socket, address, deadline)
+
+
+def _open_any(kind_of_socket: Any, address: Address, deadline: Deadline) -> Any:
+    """Connect to the first of the host's addresses that takes the connection."""
     try:
         targets = _socket.getaddrinfo(address.host, address.port, 0, _socket.SOCK_STREAM)
-    except OSError as error:
-        raise NotSentError(f"{address.url}: {error.strerror}") from error
-    if address.tls is not None:
-        return _open_tls(targets, address, address.tls, deadline)
-    for family, kind, protocol, _, target in targets[:-1]:
+    except (OSError, UnicodeError) as error:
+        raise NotSentError(f"{address.url}: {error}") from error
+    failure = NotSentError(f"{address.url} has no address")
+    for family, kind, protocol, _, target in targets:
         try:
-            return _open(_socket.socket(family, kind, protocol), target, address, deadline)
-        except NotSentError:
-            continue
-    family, kind, protocol, _, target = targets[-1]
-    return _open(_socket.socket(family, kind, protocol), target, address, deadline)
+            return _open(kind_of_socket(family, kind, protocol), target, address, deadline)
+        except NotSentError as error:
+            failure = error
+    raise failure
 
 
 def _open(connection: Any, target: Any, address: Address, deadline: Deadline) -> Any:
@@ -133,6 +138,9 @@ def _open(connection: Any, target: Any, address: Address, deadline: Deadline) ->
     except TimeoutError as error:
         connection.close()
         raise NotSentError(f"{address.url} did not take the connection in time") from error
+    except PermissionError as error:
+        connection.close()
+        raise DvdcliError(f"{address.url}: {error.strerror}", "run dvdcli as root") from error
     except OSError as error:
         connection.close()
         raise NotSentError(f"{address.url}: {error.strerror or error}") from error
@@ -142,7 +150,7 @@ def _open(connection: Any, target: Any, address: Address, deadline: Deadline) ->
     return connection
 
 
-def _open_tls(targets: list[Any], address: Address, tls: Tls, deadline: Deadline) -> Any:
+def _open_tls(address: Address, tls: Tls, deadline: Deadline) -> Any:
     import socket
     import ssl
 
@@ -155,8 +163,7 @@ def _open_tls(targets: list[Any], address: Address, tls: Tls, deadline: Deadline
             context.load_cert_chain(tls.cert_file, tls.key_file or None)
     except (OSError, ssl.SSLError) as error:
         raise DvdcliError(f"{address.url}: a TLS file cannot be used: {error}", "see its paths and modes") from error
-    family, kind, protocol, _, target = targets[0]
-    plain = _open(socket.socket(family, kind, protocol), target, address, deadline)
+    plain = _open_any(socket.socket, address, deadline)
     try:
         return context.wrap_socket(plain, server_hostname=address.host)
     except ssl.SSLCertVerificationError as error:

@@ -94,7 +94,8 @@ class Work:
         assert record is not None
         name = record.volume.name
         missing = provider.get(name) is None
-        if missing and (record.path or (Config().explicit_create() if explicit is None else explicit)):
+        was_there = record.path or self.holds  # an empty volume in its place would be no help to who uses it
+        if missing and (was_there or (Config().explicit_create() if explicit is None else explicit)):
             raise NotFoundError(f"there is no volume {record.volume}", "create it first, with dvdcli create")
         record.status, record.adding, record.boot = MOUNTING, adding, self.boot
         record.mount_namespace, record.since = mountinfo.namespace(), clock.now()

@@ -261,13 +261,15 @@ class Slot:
         self.drop_all()
 
     def erase(self) -> None:
-        """Forget the volume. Its lock is held, and goes last: who comes next starts from nothing. Raises OSError."""
+        """Forget the volume. Its lock is held, and goes last: who comes next starts from nothing. Raises OSError.
+
+        The driver's directory stays, as that of its markers does: the next mount need not make it durable again.
+        """
         self.clear()
         _rmdir(f"{self.directory}/holds")
         self.unmark()
         files.unlink(f"{self.directory}/lock")
         _rmdir(self.directory)
-        _rmdir(os.path.dirname(self.directory))
 
 
     def erase_if_empty(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from dvdcli.errors import UsageError
 
 TYPE_CHECKING = False
@@ -158,12 +160,12 @@ def parse_options(items: Iterable[str]) -> dict[str, str]:
 def sha256(data: bytes) -> str:
     """Return the hexadecimal SHA-256 of *data*, without hashlib's import (OpenSSL, 6 ms) where that can be."""
     try:
-        from _sha2 import sha256 as algorithm  # type: ignore[import-not-found]
-    except ImportError:
-        try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256 as algorithm
+        else:
             from _sha256 import sha256 as algorithm  # type: ignore[import-not-found]
-        except ImportError:
-            from hashlib import sha256 as algorithm
+    except ImportError:
+        from hashlib import sha256 as algorithm
     digest: str = algorithm(data).hexdigest()
     return digest
 

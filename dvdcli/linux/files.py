@@ -60,7 +60,7 @@ def names_in(path: str) -> list[str]:
     """Return the sorted names in the directory at *path*; none where there is no directory. Raises OSError."""
     try:
         return sorted(os.listdir(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

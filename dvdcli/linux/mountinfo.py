@@ -10,8 +10,9 @@ _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 class Mount:
     """One line of mountinfo.
 
-    *id* is the kernel's, and no two mounts have the same in any namespace. *device* is "major:minor", *root* the path inside that file system which is mounted at *path*; *propagates* says
-    whether an unmount elsewhere reaches this mount (it is shared or a slave).
+    *id* is the kernel's, and no two mounts of any namespaces have the same. *device* is "major:minor", *root* the
+    path inside that file system which is mounted at *path*; *propagates* says whether an unmount elsewhere reaches
+    this mount (it is shared or a slave).
     """
 
     __slots__ = ("device", "id", "path", "propagates", "root")

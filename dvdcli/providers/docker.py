@@ -197,7 +197,7 @@ class DockerProvider(Provider):
             value = fastjson.loads_first(text) if text else {}
         except ValueError:
             is_json = False
-        failure = _text(value, "Err")
+        failure = field(value, "Err")
         if failure:
             raise _RefusedError(f"{who} says: {failure}")
         if reply.status == 404:
