@@ -12,7 +12,7 @@ import click
 
 from dvdcli import __version__, clock, inventory, lifecycle, output, recovery, render
 from dvdcli.clock import Deadline
-from dvdcli.errors import DvdcliError, Exit, UsageError
+from dvdcli.errors import DvdcliError, Exit, UsageError, from_os_error, one_line
 from dvdcli.volume import Volume, check_driver, check_name, parse_options
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,9 +37,17 @@ _HOLD = click.option(
 )  # fmt: skip
 
 
+class _Seconds(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if seconds != seconds:
+            self.fail(f"{value} is no number", param, ctx)
+        return seconds
+
+
 def _timeout(seconds: float) -> Any:
     return click.option(
-        "--timeout", type=click.FloatRange(0, 86400, min_open=True), default=seconds, show_default=True,
+        "--timeout", type=_Seconds(0, 86400, min_open=True), default=seconds, show_default=True,
         metavar="SECONDS", help="When to give up.",
     )  # fmt: skip
 
@@ -72,13 +80,48 @@ def _spell_out(args: list[str], command: click.Command) -> list[str]:
     return [*spelt, *words]
 
 
-class _Command(click.Command):
+def _print_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        output.to_stdout(ctx.get_help())
+        ctx.exit()
+
+
+class _HelpMixin(click.Command):
+    """Prints help through our own door, so that a stdout that cannot be written is a failure here too."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _print_help
+        return option
+
+
+class _Command(_HelpMixin):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _spell_out(args, self))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (DvdcliError, OSError) as error:
+            if ctx.params.get("as_json"):
+                failure = from_os_error(error) if isinstance(error, OSError) else error
+                render.envelope(self.name or "", {}, [failure])
+            raise
 
-class _Group(click.Group):
+
+class _InterruptedError(Exception):
+    """^C, past click, which would print an empty line first."""
+
+
+class _Group(_HelpMixin, click.Group):
     command_class = _Command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError from error
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _spell_out(args, self))
@@ -176,7 +219,7 @@ def list_(as_json: bool, timeout: float, **flags: Any) -> int:
             scope = inventory.scope(asked.driver, deadline)
             return render.envelope("list", {"driver": asked.driver, "scope": scope, "volumes": rows}, [])
         for info in infos:
-            output.to_stdout(info.name)
+            output.to_stdout(one_line(info.name))
         return Exit.DONE
     found, errors = inventory.mounts()
     if as_json:
@@ -218,7 +261,7 @@ def _tell_outcome(outcome: recovery.Outcome, dry_run: bool) -> None:
     detail = f" ({outcome.detail})" if outcome.detail else ""
     if outcome.code:
         output.to_stderr(f"recover {outcome.volume}: {outcome.action}: {outcome.detail}")
-    elif outcome.action == recovery.BUSY:
+    elif outcome.action in (recovery.BUSY, recovery.WAITING):
         output.tell(f"recover {outcome.volume}: skipped{detail}")
     elif not output.quiet:
         output.to_stdout(f"{outcome.volume}: {'would be ' if dry_run else ''}{outcome.action}{detail}")
@@ -300,14 +343,12 @@ def run(argv: list[str]) -> int:
     what = next((word for word in argv if word in dvdcli.commands), "")
     try:
         code = dvdcli.main(args=argv, prog_name="dvdcli", standalone_mode=False)
-    except click.Abort:
-        return output.report(what or "dvdcli", KeyboardInterrupt())
+    except (click.Abort, _InterruptedError):
+        return output.report(_subject(what, argv) or "dvdcli", KeyboardInterrupt())
     except click.ClickException as error:
         where = f"dvdcli help {what}" if what else "dvdcli help"
         return output.report(what or "usage", UsageError(error.format_message().rstrip("."), f"see {where}"))
     except Exception as error:  # the one place where this door's errors become an exit code
-        if "--json" in argv and isinstance(error, DvdcliError):
-            render.envelope(what, {}, [error])
         return output.report(_subject(what, argv), error)
     return code if isinstance(code, int) else Exit.DONE
 

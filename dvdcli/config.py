@@ -87,7 +87,12 @@ class Config:
             raise self._wrong(str(error.strerror)) from error
         import tomllib
 
-        with os.fdopen(descriptor, "rb") as file:
+        try:
+            file = os.fdopen(descriptor, "rb")
+        except OSError as error:  # a directory
+            os.close(descriptor)
+            raise self._wrong(str(error.strerror)) from error
+        with file:
             status = os.fstat(descriptor)
             if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
                 raise self._wrong("others can write it", "chown root it and chmod go-w it")

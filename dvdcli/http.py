@@ -107,6 +107,26 @@ def peer_pid(address: Address, deadline: Deadline) -> int:
     return int.from_bytes(credentials[:4], "little")
 
 
+def is_idle(address: Address) -> bool:
+    """Return whether the server on the unix socket *address* certainly works on no request, anybody's.
+
+    A connection stands in /proc/net/unix from connect(2) until the server closes it, with the server's path, even if
+    its client has died. A server over TCP, or in another network namespace, is not seen there.
+    """
+    listens = False
+    try:
+        with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as table:
+            for line in table:
+                fields = line.rstrip("\n").split(" ", 7)
+                if len(fields) == 8 and fields[7] == address.path:
+                    if not int(fields[3], 16) & 0x10000:  # __SO_ACCEPTCON: it listens
+                        return False
+                    listens = True
+    except (OSError, ValueError):
+        return False
+    return listens
+
+
 def _connect(address: Address, deadline: Deadline) -> Any:
     if address.path:
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
@@ -119,7 +139,8 @@ def _connect(address: Address, deadline: Deadline) -> Any:
 def _open_any(kind_of_socket: Any, address: Address, deadline: Deadline) -> Any:
     """Connect to the first of the host's addresses that takes the connection."""
     try:
-        targets = _socket.getaddrinfo(address.host, address.port, 0, _socket.SOCK_STREAM)
+        # As bytes: a str would be encoded by the idna codec, which costs imports and raises errors of its own.
+        targets = _socket.getaddrinfo(address.host.encode(), address.port, 0, _socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise NotSentError(f"{address.url}: {error}") from error
     failure = NotSentError(f"{address.url} has no address")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dvdcli import output, providers
 from dvdcli.config import Config
-from dvdcli.errors import DvdcliError, InUseError, NotFoundError
+from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError
 from dvdcli.lifecycle import PATIENCE, Work, mark_if_possible
 from dvdcli.state import State, boot_id
 from dvdcli.volume import UNMOUNTING, Volume
@@ -111,7 +111,8 @@ def remove(volume: Volume, deadline: Deadline) -> None:
                 users = ", ".join(sorted(work.holds))
                 raise InUseError(f"the volume {volume} is mounted for {users}", "unmount it first")
             mark_if_possible(slot)
-            work.finish()
+            if not work.finish():
+                raise TryAgainError(f"a mount of {volume} that was given up can still be under way", "try again later")
         try:
             provider = providers.find(volume.driver, Config(), deadline, PATIENCE)[1]
             _there(volume, provider.get(volume.name))

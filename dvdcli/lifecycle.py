@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MOUNT_TIMEOUT = 100.0
 UNMOUNT_TIMEOUT = 540.0
 UNDO_TIMEOUT = 10.0
+LATE = 120.0  # how long a storage system can still be at work on a mount that nobody waits for any more
 PATIENCE = 15.0
 
 DEFAULT_HOLD = "host"
@@ -50,6 +51,7 @@ class Work:
         if self.record is None and self.holds:
             self.record = self._rebuilt()
         self._intended = self.record is not None
+        self._unsure = self.record is not None and self.record.status == MOUNTING and not self.is_of_older_boot
 
     @property
     def volume(self) -> Volume:
@@ -107,7 +109,15 @@ class Work:
         if missing:
             provider.create(name, record.options)
             output.to_syslog(f"created the volume {record.volume}, which did not exist")
-        mounted = provider.mount(record.volume, record.options, record.handle, self.note)
+        self._unsure = True
+        try:
+            mounted = provider.mount(record.volume, record.options, record.handle, self.note)
+        except TryAgainError:
+            raise
+        except DvdcliError:
+            self._unsure = False  # refused in so many words
+            raise
+        self._unsure = False
         record.status, record.adding, record.failure = MOUNTED, "", ""
         record.path, record.handle = mounted.path, mounted.handle
         self.slot.save(record, intent=False)
@@ -128,22 +138,27 @@ class Work:
         self.record.handle = dict(handle)
         self.slot.save(self.record, intent=False)
 
-    def finish(self) -> None:
+    def finish(self) -> bool:
         """Undo the mount, and remove the record. What fails is remembered for recover, and raised.
 
-        The slot is still there, and its lock held: the caller goes on with it, or erases it.
+        The slot is still there, and its lock held: the caller goes on with it, or erases it. Return False where the
+        storage system can still be at work on a mount that was given up: the record stays, for recover to ask again.
         """
         record = self.record
         assert record is not None
         try:
-            self.provider().unmount(record.volume, record.handle, self.note)
+            certain = self.provider().unmount(record.volume, record.handle, self.note)
         except DvdcliError as error:
-            record.status = UNMOUNTING
+            if record.status == MOUNTED:
+                record.status = UNMOUNTING
             self.slot.save_failure(record, str(error))
             raise
+        if not certain and self._unsure and clock.now()["uptime"] - record.since.get("uptime", 0.0) < LATE:
+            return False
         self.slot.clear()
         self.record = self._provider = None
-        self._intended = False
+        self._intended = self._unsure = False
+        return True
 
     def forget_older_boot(self) -> None:
         """Void every hold of an older boot, and the mount; the attachment stays for the provider to prove."""
@@ -152,24 +167,29 @@ class Work:
         self.holds = {}
         self.record.path = ""
 
-    def undo(self, added: str) -> None:
-        """After a failed call: drop the hold that it added, and unmount if that was the last. Never raises."""
+    def undo(self, added: str) -> str:
+        """After a failed call: drop the hold that it added, and unmount if that was the last.
+
+        Return why that has to be left for recover, "" where it is done. Never raises.
+        """
         try:
             if added:
                 self.slot.drop(added)
             if self.slot.holds(self.boot):
-                return
+                return ""
             if not self._intended:
                 self.slot.erase()
-                return
+                return ""
             self.deadline = Deadline(UNDO_TIMEOUT)
             self.patience = 0.0
             self._provider = None
             mark_if_possible(self.slot)
-            self.finish()
-            self.slot.erase()
+            if self.finish():
+                self.slot.erase()
         except (DvdcliError, OSError) as error:
-            output.warn(f"{self.slot} is left for recover: {error}")
+            output.to_syslog(f"{self.slot} is left for recover: {error}")
+            return f"the mount is left for recover: {error}"
+        return ""
 
     def release_unrecorded(self) -> None:
         """Unmount what no record tells of, if the storage system says that it is mounted here.
@@ -193,8 +213,8 @@ class Work:
         self.record.status, self.record.path, self.record.boot = UNMOUNTING, path, self.boot
         self.slot.mark()
         self.slot.save(self.record, intent=True)
-        self.finish()
-        self.slot.erase()
+        if self.finish():
+            self.slot.erase()
 
     def _rebuilt(self) -> Record:
         """Return a record made anew from a valid hold, which repeats what matters."""
@@ -245,8 +265,12 @@ def mount(
                     work.begin(options)
                 path = work.forward(added, explicit)
             announce(path)
-        except BaseException:
-            work.undo(added)
+        except BaseException as error:
+            left = work.undo(added)
+            if left and isinstance(error, DvdcliError):
+                error.hint = f"{error.hint}; {left}" if error.hint else left
+            elif left:
+                output.warn(left)
             raise
     finally:
         lock.release()
@@ -287,8 +311,8 @@ def unmount(volume: Volume, hold: str, deadline: Deadline) -> list[str]:
             return others
         mark_if_possible(slot)
         slot.drop_all()
-        work.finish()
-        slot.erase()
+        if work.finish():
+            slot.erase()
         return []
     finally:
         lock.release()

@@ -6,6 +6,11 @@ import os
 
 from dvdcli.errors import DvdcliError, Exit, from_os_error, one_line
 
+
+class LostStdoutError(DvdcliError):
+    """What the call has to say cannot be printed."""
+
+
 verbose = False
 quiet = False
 _stdout_closed = False
@@ -25,7 +30,7 @@ def guard() -> None:
 def need_stdout() -> None:
     """Raise DvdcliError where the caller closed stdout: what it asks for could not be told."""
     if _stdout_closed:
-        raise DvdcliError("standard output is closed, so the answer cannot be printed", "open it")
+        raise LostStdoutError("standard output is closed, so the answer cannot be printed", "open it")
 
 
 def to_stdout(text: str) -> None:
@@ -36,7 +41,7 @@ def to_stdout(text: str) -> None:
         while data:
             data = data[os.write(1, data) :]
     except OSError as error:
-        raise DvdcliError(f"standard output cannot be written: {error.strerror}", "see where it goes") from error
+        raise LostStdoutError(f"standard output cannot be written: {error.strerror}", "see where it goes") from error
 
 
 def to_stderr(text: str) -> None:

@@ -23,6 +23,7 @@ UNMOUNTED = "unmounted"
 COMPLETED = "completed"
 VERIFIED = "verified"
 BUSY = "busy"
+WAITING = "waiting"
 IN_USE = "in use"
 FAILED = "failed"
 
@@ -144,6 +145,7 @@ def _undo(work: Work) -> Outcome:
     if not slot.look_only:
         mark_if_possible(slot)
         slot.drop_all()
-        work.finish()
+        if not work.finish():
+            return Outcome(str(slot), WAITING, "a mount that was given up can still be under way")
         slot.erase()
     return Outcome(str(slot), UNMOUNTED, why)

@@ -102,7 +102,10 @@ class Record:
     def from_json(cls, data: dict[str, Any]) -> Record:
         """Return the record that *data* describes. Raises ValueError where it describes none."""
         try:
-            record = cls(Volume(data["driver"], data["name"]), data["provider"], data["settings"], data["options"])
+            driver, name = data["driver"], data["name"]
+            if not isinstance(driver, str) or not isinstance(name, str):
+                raise ValueError("driver or name is no str")
+            record = cls(Volume(driver, name), "", {}, {})
             for key in cls.__slots__:
                 if key == "volume":
                     continue

@@ -23,7 +23,7 @@ class Gate:
         self.plugin.before = self._before
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.open()
 
     def _before(self, method: str) -> None:

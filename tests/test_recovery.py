@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.doubles.plugin import err
-from tests.gate import flags
+from tests.doubles.plugin import Plugin, Reply, err
+from tests.gate import Gate, flags
 
 IN_USE = 4
 
@@ -122,6 +122,57 @@ def test_a_dead_plugin_costs_recover_little_and_loses_nothing(home):
     plugin._listen()
     assert home.recover().code == 0
     assert not plugin.volumes["v"].attached
+
+
+@pytest.mark.parametrize("where", ["unix", "tcp"])
+def test_a_mount_that_the_plugin_finishes_late_is_not_forgotten(home, where):
+    """Killed during Mount, unmounted while the plugin is still at it: recover asks again until nothing can come."""
+    plugin = home.plugin() if where == "unix" else Plugin("tcp", home.root / "mnt")
+    home.plugins.append(plugin)
+    (home.specs / "plug.spec").write_text(plugin.url)
+    plugin.add("v")
+    with Gate(plugin, "Mount") as gate:
+        process = home.start("mount", *flags())
+        gate.wait()
+        process.kill()
+        process.communicate()
+        assert home.unmount().code == 0
+        assert [row["status"] for row in home.mounts()] == ["unmounting"]
+        waits = home.recover("-v")
+        assert (waits.code, waits.out, "can still be under way" in waits.err) == (0, "", True)
+    plugin.wait_idle()
+    assert plugin.mounted() == ["v"]
+    assert home.recover().code == 0
+    assert plugin.mounted() == []
+    assert home.leftovers() == []
+
+
+def test_a_mount_that_never_comes_is_forgotten_after_a_while(home):
+    """Over TCP nobody can see whether the plugin is still at work: two minutes are enough."""
+    plugin = Plugin("tcp", home.root / "mnt")
+    home.plugins.append(plugin)
+    (home.specs / "plug.spec").write_text(plugin.url)
+    plugin.add("v")
+    plugin.next("Mount", Reply(raw=b""))
+    assert home.mount().code == 5
+    assert home.recover().out == ""
+    assert [row["status"] for row in home.mounts()] == ["unmounting"]
+    assert home.run("remove", *flags()).code == 5
+    home.age()
+    assert home.recover().out.startswith("plug/v: unmounted")
+    assert home.leftovers() == []
+
+
+def test_a_mount_goes_on_where_the_last_one_was_given_up(home):
+    plugin = Plugin("tcp", home.root / "mnt")
+    home.plugins.append(plugin)
+    (home.specs / "plug.spec").write_text(plugin.url)
+    plugin.next("Mount", Reply(raw=b""))
+    assert home.mount().code == 5
+    assert home.mount().code == 0
+    assert home.mounts()[0]["status"] == "mounted"
+    assert home.unmount().code == 0
+    assert home.leftovers() == []
 
 
 def test_two_recovers_at_once_are_harmless(home):

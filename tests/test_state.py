@@ -17,7 +17,7 @@ def damage(home, text='{"schema": 1, "driv', name="v"):
     (home.slot(name) / "record.json").write_text(text)
 
 
-@pytest.mark.parametrize("text", ["", '{"schema": 1, "driv', "[]", '{"schema": 1}', '{"schema": 1, "status": 7}', "\0\0\0"])
+@pytest.mark.parametrize("text", ["", '{"schema": 1, "driv', "[]", '{"schema": 1}', '{"schema": 1, "name": 7}', "\0\0"])
 def test_a_damaged_record_is_set_aside_and_rebuilt_from_its_holds(home, text):
     plugin = home.plugin()
     path = home.mount().out

@@ -10,15 +10,16 @@ _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 class Mount:
     """One line of mountinfo.
 
-    *id* is the kernel's, and no two mounts of any namespaces have the same. *device* is "major:minor", *root* the
-    path inside that file system which is mounted at *path*; *propagates* says whether an unmount elsewhere reaches
-    this mount (it is shared or a slave).
+    *id* is the kernel's, and no two mounts of any namespaces have the same; *parent* is the id of the mount that it
+    is in. *device* is "major:minor", *root* the path inside that file system which is mounted at *path*; *propagates*
+    says whether an unmount elsewhere reaches this mount (it is shared or a slave).
     """
 
-    __slots__ = ("device", "id", "path", "propagates", "root")
+    __slots__ = ("device", "id", "parent", "path", "propagates", "root")
 
-    def __init__(self, mount_id: str, device: str, root: str, path: str, propagates: bool) -> None:
+    def __init__(self, mount_id: str, parent: str, device: str, root: str, path: str, propagates: bool) -> None:
         self.id = mount_id
+        self.parent = parent
         self.device = device
         self.root = root
         self.path = path
@@ -49,20 +50,20 @@ def _unescape(field: str) -> str:
 def parse(text: str) -> list[Mount]:
     """Return the mounts in *text*, in the kernel's order; a line that is not of the documented form is left out."""
     mounts = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # not splitlines: the kernel escapes no other line break
         fields = line.split(" ")
         if len(fields) < 7 or "-" not in fields[6:]:
             continue
         tags = fields[6 : fields.index("-", 6)]
         propagates = any(tag.startswith(("shared:", "master:")) for tag in tags)
-        mounts.append(Mount(fields[0], fields[2], _unescape(fields[3]), _unescape(fields[4]), propagates))
+        mounts.append(Mount(fields[0], fields[1], fields[2], _unescape(fields[3]), _unescape(fields[4]), propagates))
     return mounts
 
 
 def read(pid: int | str = "self") -> list[Mount]:
     """Return the mounts that process *pid* sees; none where it has gone."""
     try:
-        with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             return parse(file.read())
     except OSError:
         return []
@@ -85,10 +86,14 @@ def place_of(path: str, mounts: list[Mount]) -> tuple[str, str] | None:
 
     Nothing below *path* is touched: a stat on a dead file system would hang.
     """
+    left = [mount for mount in mounts if _within(path, mount.path)]
+    ids = {mount.id for mount in left}
+    above = [mount for mount in left if mount.parent not in ids or mount.parent == mount.id]
     best = None
-    for mount in mounts:  # of two mounts at one path the later one is on top
-        if _within(path, mount.path) and (best is None or len(mount.path) >= len(best.path)):
-            best = mount
+    while above:  # as the kernel walks: into the first mount on the way, and on from there, past what is covered
+        best = min(above, key=lambda mount: len(mount.path))
+        left.remove(best)
+        above = [mount for mount in left if mount.parent == best.id]
     if best is None:
         return None
     rest = path[len(best.path) :].strip("/")

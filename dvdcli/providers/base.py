@@ -31,7 +31,7 @@ class Option:
             return value
         if self.kind is bool and value.lower() in ("true", "false"):
             return value.lower() == "true"
-        if self.kind is int and value.isascii() and value.isdigit():
+        if self.kind is int and value.isascii() and value.isdigit() and len(value) < 19:  # 64 bits
             return int(value)
         kinds = {int: "a whole number", bool: "true or false"}
         raise UsageError(f"the volume option {key}={value} is not {kinds[self.kind]}")
@@ -121,8 +121,12 @@ class Provider:
         """
         raise NotImplementedError
 
-    def unmount(self, volume: Volume, handle: Mapping[str, Any], note: Note) -> None:
-        """Unmount *volume* and detach it from this host; one that is neither mounted nor attached is fine."""
+    def unmount(self, volume: Volume, handle: Mapping[str, Any], note: Note) -> bool:
+        """Unmount *volume* and detach it from this host; one that is neither mounted nor attached is fine.
+
+        Return False where the storage system says that nothing is mounted, but could still be at work on a mount that
+        was asked for and given up; True where it is certain that nothing is left.
+        """
         raise NotImplementedError
 
     def scope(self) -> str:

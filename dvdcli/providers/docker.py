@@ -6,7 +6,7 @@ import os
 
 from dvdcli import clock, fastjson, output
 from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError
-from dvdcli.http import Address, NotSentError, Reply, Tls, peer_pid, request
+from dvdcli.http import Address, NotSentError, Reply, Tls, is_idle, peer_pid, request
 from dvdcli.linux import files
 from dvdcli.providers import plugins
 from dvdcli.providers.base import Info, Mounted, Option, Provider
@@ -27,6 +27,7 @@ _ABSENT = (
     "no such volume", "not found", "not exist", "no volume found", "unknown volume", "could not find", "couldn't find",
     "cannot find", "can't find", "unable to find", "doesn't exist",
 )  # fmt: skip
+_CLOSING = 0.5  # seconds
 _NOT_MOUNTED = ("not mounted", "not attached", "isn't mounted", "already unmounted", "no mount")
 
 
@@ -126,29 +127,30 @@ class DockerProvider(Provider):
         name = info.name if info else volume.name
         reply = self._call("Mount", {"Name": name, "ID": _mount_id(volume)})
         said = _text(reply, "Mountpoint")
-        usable = said.startswith("/") and said == said.strip() and said.isprintable() and ".." not in said.split("/")
-        if not usable or not said.strip("/"):
+        path = self._on_host(said)
+        if not path:
             raise DvdcliError(
                 f"the plugin {self.driver!r} named {said!r} as mountpoint", "an absolute path below / is expected"
             )
-        return Mounted(self._on_host(said), {"name": name})
+        return Mounted(path, {"name": name})
 
-    def unmount(self, volume: Volume, handle: Mapping[str, Any], note: Note) -> None:
+    def unmount(self, volume: Volume, handle: Mapping[str, Any], note: Note) -> bool:
         """Ask Unmount, even where Get names no mountpoint: the volume can still be attached.
 
         An error means that it is done where the plugin says that nothing is mounted and Get agrees.
         """
         info = self.get(volume.name)
         if info is None:
-            return
+            return True
         try:
             self._call("Unmount", {"Name": info.name, "ID": _mount_id(volume)})
         except _RefusedError as error:
             if _says(error.message, _NOT_MOUNTED) or _says_absent(error.message, volume.name):
                 info = self.get(volume.name)
                 if info is None or not info.mountpoint:
-                    return
+                    return self._is_idle()
             raise
+        return bool(info.mountpoint) or self._is_idle()
 
     def scope(self) -> str:
         """Ask Capabilities; a plugin that does not say is local."""
@@ -163,15 +165,25 @@ class DockerProvider(Provider):
         pid = peer_pid(self._address, self.deadline)
         return (pid,) if pid else ()
 
+    def _is_idle(self) -> bool:
+        """Return whether the plugin certainly works on no mount; a moment is given for closing our own connections."""
+        moment = self.deadline.sooner(_CLOSING if self._address.path else 0.0)
+        while not is_idle(self._address):
+            if not moment.left():
+                return False
+            clock.sleep(0.01)
+        return True
+
     def _known(self, name: str) -> Info | None:
         """Return what Get said a moment ago, in this same call of ours; ask where it has not been asked."""
         return self._infos.pop(name, None) or self.get(name)
 
     def _on_host(self, path: str) -> str:
-        """Return where a managed plugin's *path* is on this host."""
-        if not path.startswith("/"):
-            return path
-        path = os.path.normpath(path)
+        """Return where a plugin's *path* is on this host, "" for what is no absolute path below /."""
+        usable = path.startswith("/") and path == path.strip() and path.isprintable() and ".." not in path.split("/")
+        path = "/" + os.path.normpath(path).lstrip("/")
+        if not usable or path == "/":
+            return ""
         if "rootfs" not in self.pinned:
             return path
         inside = self.pinned.get("propagated", "")

@@ -39,7 +39,7 @@ class LocalProvider(Provider):
     def __init__(self, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> None:
         super().__init__(driver, settings, deadline, patience)
         self._root: str = settings.get("path") or f"{mounts_directory()}/{encode(driver)}"
-        if not self._root.startswith("/"):
+        if not self._root.startswith("/") or "\0" in self._root:
             raise UsageError(f"[drivers.{driver}] path = {self._root!r} is no absolute path")
         self.pinned = {"path": self._root}
 
@@ -49,6 +49,9 @@ class LocalProvider(Provider):
         mode = options.get("mode", "755")
         if not (0 < len(mode) <= 4 and all(digit in "01234567" for digit in mode)):
             raise UsageError(f"the volume option mode={mode} is no octal mode")
+        for key in ("uid", "gid"):
+            if self.option(options, key) > _UNCHANGED:
+                raise UsageError(f"the volume option {key}={options[key]} is no id", f"at most {_UNCHANGED - 1}")
 
     def create(self, name: str, options: Mapping[str, str]) -> None:
         """Make the directory of the volume *name*: whole, or not at all."""
@@ -59,14 +62,18 @@ class LocalProvider(Provider):
         self._make_root()
         new = self._aside("new", name)
         self._discard(new)
-        os.mkdir(new, 0o711)
-        os.chmod(new, 0o711)  # noqa: S103 - a task without a container path passes through
-        os.mkdir(f"{new}/data", 0o700)
-        os.chmod(f"{new}/data", int(options.get("mode", "755"), 8))
-        os.chown(f"{new}/data", self.option(options, "uid"), self.option(options, "gid"))
-        files.replace(f"{new}/name", name.encode(), durable=True)
-        files.sync_directory(new)
-        os.rename(new, home)
+        try:
+            os.mkdir(new, 0o711)
+            os.chmod(new, 0o711)  # noqa: S103 - a task without a container path passes through
+            os.mkdir(f"{new}/data", 0o700)
+            os.chown(f"{new}/data", self.option(options, "uid"), self.option(options, "gid"))
+            os.chmod(f"{new}/data", int(options.get("mode", "755"), 8))  # last: chown clears setuid and setgid
+            files.replace(f"{new}/name", name.encode(), durable=True)
+            files.sync_directory(new)
+            os.rename(new, home)
+        except OSError as error:
+            self._discard(new)
+            raise DvdcliError(f"{home} cannot be made: {error.strerror}", "see that directory") from error
         files.sync_directory(self._root)
 
     def remove(self, name: str) -> None:
@@ -112,8 +119,9 @@ class LocalProvider(Provider):
             raise NotFoundError(f"there is no volume {volume}")
         return Mounted(path, {})
 
-    def unmount(self, volume: Volume, handle: Mapping[str, Any], note: Note) -> None:
+    def unmount(self, volume: Volume, handle: Mapping[str, Any], note: Note) -> bool:
         """Leave the directory where it is."""
+        return True
 
     def _home(self, name: str) -> str:
         return f"{self._root}/{encode(name)}"

@@ -45,7 +45,8 @@ class Engine:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def add(self, name: str, identity: str, *, propagated: str = "", enabled: bool = True) -> None:
-        config = {"Interface": {"Socket": "plug.sock", "Types": ["docker.volumedriver/1.0"]}, "PropagatedMount": propagated}
+        interface = {"Socket": "plug.sock", "Types": ["docker.volumedriver/1.0"]}
+        config = {"Interface": interface, "PropagatedMount": propagated}
         self.plugins[name] = {"Id": identity, "Name": name, "Enabled": enabled, "Config": config}
 
     def close(self) -> None:
