@@ -136,7 +136,7 @@ class Work:
         """Make a provider's handle durable in the middle of its work."""
         assert self.record is not None
         self.record.handle = dict(handle)
-        self.slot.save(self.record, intent=False)
+        self.slot.save(self.record, intent=True)
 
     def finish(self) -> bool:
         """Undo the mount, and remove the record. What fails is remembered for recover, and raised.
@@ -166,6 +166,22 @@ class Work:
         self.slot.drop_all()
         self.holds = {}
         self.record.path = ""
+
+    def is_unheard(self, hold: str) -> bool:
+        """Return whether the mount that took *hold* was killed before it could answer: then nobody relies on it."""
+        return self.record is not None and self.record.status == MOUNTING and self.record.adding == hold
+
+    def drop_dead_call(self, hold: str) -> bool:
+        """Drop the hold of a mount that was killed before it could answer; return whether there was one.
+
+        That of *hold*'s own caller stays: it is here again.
+        """
+        record = self.record
+        assert record is not None
+        if record.status != MOUNTING or record.adding in ("", hold):
+            return False
+        self.slot.drop(record.adding)
+        return self.holds.pop(record.adding, None) is not None
 
     def undo(self, added: str) -> str:
         """After a failed call: drop the hold that it added, and unmount if that was the last.
@@ -251,9 +267,9 @@ def mount(
         work = Work(slot, deadline)
         if work.is_of_older_boot:
             work.forget_older_boot()
-        elif work.record is not None and not work.holds:
+        elif work.record is not None and not work.drop_dead_call(hold) and not work.holds:
             _finish_first(work)
-        added = "" if hold in work.holds else hold
+        added = "" if hold in work.holds and not work.is_unheard(hold) else hold
         try:
             if work.holds and work.is_proven():
                 if added:

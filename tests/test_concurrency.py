@@ -58,7 +58,7 @@ def test_holds_of_many_containers_come_and_go(home, count):
 def test_mounts_unmounts_and_recovers_at_once_end_consistent(home, count):
     plugin = home.plugin()
     calls = [("mount", *flags()), ("unmount", *flags()), ("recover",)] * (count // 2)
-    done = all_at_once(home, calls)
+    all_at_once(home, calls)
     rows = home.mounts()
     assert plugin.mounted() == [row["name"] for row in rows]
     for row in rows:

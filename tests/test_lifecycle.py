@@ -399,6 +399,29 @@ def test_an_old_plugin_without_get_is_served(home):
     assert plugin.mounted() == []
 
 
+def test_the_hold_of_a_killed_mount_goes_with_the_next_mount_of_somebody_else(home):
+    plugin = home.plugin()
+    plugin.add("v")
+    kill_during(home, plugin, "Mount", "mount", *flags(), "--hold=dead")
+    plugin.calls.clear()
+    assert home.mount("v", "plug", "--hold=b").code == 0
+    assert plugin.names() == ["Get", "Mount"]
+    assert home.mounts()[0]["holds"] == ["name:b"]
+    assert home.unmount("v", "plug", "--hold=b").code == 0
+    assert home.leftovers() == []
+
+
+def test_a_failed_second_try_undoes_what_the_killed_first_one_left(home):
+    plugin = home.plugin()
+    plugin.add("v")
+    kill_during(home, plugin, "Mount", "mount", *flags())
+    plugin.reboot()
+    plugin.next("Mount", err("no device"))
+    assert home.mount().code == 1
+    assert plugin.mounted() == []
+    assert home.leftovers() == []
+
+
 def test_killed_in_unmount_is_finished_by_the_next(home):
     plugin = home.plugin()
     home.mount()
