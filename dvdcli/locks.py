@@ -56,14 +56,14 @@ def wait(path: str, deadline: Deadline) -> None:
 
     Raises TryAgainError at the deadline, naming the processes that have the lock, and FileNotFoundError as try_lock.
     """
-    import filelock
-
     if deadline.left() <= 0:
         pids = holders(path)
         by = f" by pid {', '.join(map(str, pids))}" if pids else ""
         raise TryAgainError(
             f"another call has been at work on this volume{by} for {deadline.seconds:.0f} s", "try again later"
         )
+    import filelock
+
     output.debug(f"waiting for {path}")
     queue = filelock.FileLock(
         path, mode=0o600, timeout=min(_SLICE, deadline.left()), poll_interval=0.02,

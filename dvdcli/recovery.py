@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dvdcli.errors import DvdcliError, Exit, from_os_error
+from dvdcli.clock import Deadline
+from dvdcli.errors import DvdcliError, Exit, TryAgainError, from_os_error
 from dvdcli.lifecycle import Work, mark_if_possible
 from dvdcli.linux import mountinfo
 from dvdcli.state import State, boot_id
@@ -12,7 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dvdcli.clock import Deadline
     from dvdcli.state import Slot
 
 TIMEOUT = 540.0
@@ -54,30 +54,30 @@ def recover(deadline: Deadline, dry_run: bool = False) -> Iterator[Outcome]:
     boot = boot_id()
     first = state.is_first_look(boot)
     whole = True
-    for slot in state.slots() if first else state.pending():
-        slot.look_only = dry_run
-        outcome = _look(slot, deadline)
-        if outcome is not None:
-            whole = whole and outcome.action != BUSY
-            yield outcome
+    seen = set()
+    for slots in (state.slots(), state.pending()) if first else (state.pending(),):
+        for slot in slots:
+            if slot.directory in seen:
+                continue
+            seen.add(slot.directory)
+            slot.look_only = dry_run
+            outcome = _look(slot, deadline)
+            if outcome is not None:
+                whole = whole and outcome.action != BUSY
+                yield outcome
     if first and whole and not dry_run:
-        for slot in state.pending():
-            if not slot.exists():
-                slot.unmark()
         state.looked(boot)
 
 
 def _look(slot: Slot, deadline: Deadline) -> Outcome | None:
-    try:
-        lock = slot.acquire_at_once()
-    except FileNotFoundError:
-        if not slot.look_only:
-            slot.unmark()
+    if slot.look_only and not slot.exists():
         return None
+    try:
+        lock = slot.acquire(Deadline(0.0))
+    except TryAgainError:
+        return Outcome(str(slot), BUSY, "another call is at work on it")
     except OSError as error:
         return _failed(slot, from_os_error(error))
-    if lock is None:
-        return Outcome(str(slot), BUSY, "another call is at work on it")
     try:
         return _finish(slot, deadline.sooner(VOLUME_TIMEOUT))
     except DvdcliError as error:

@@ -108,10 +108,6 @@ class Slot:
             except FileNotFoundError:
                 self._make()
 
-    def acquire_at_once(self) -> Lock | None:
-        """Take the volume's lock, or return None where it is busy. Raises FileNotFoundError without a directory."""
-        return try_lock(f"{self.directory}/lock")
-
     def _make(self) -> None:
         make_root(self.root)
         parent = os.path.dirname(self.directory)
