@@ -12,8 +12,8 @@ import click
 
 from dvdcli import __version__, clock, inventory, lifecycle, output, recovery, render
 from dvdcli.clock import Deadline
-from dvdcli.errors import DvdcliError, Exit, UsageError, from_os_error, one_line
-from dvdcli.volume import Volume, check_driver, check_name, parse_options
+from dvdcli.errors import DvdcliError, Exit, UsageError, from_os_error
+from dvdcli.volume import Volume, check_driver, check_name, parse_options, without_controls
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -219,7 +219,7 @@ def list_(as_json: bool, timeout: float, **flags: Any) -> int:
             scope = inventory.scope(asked.driver, deadline)
             return render.envelope("list", {"driver": asked.driver, "scope": scope, "volumes": rows}, [])
         for info in infos:
-            output.to_stdout(one_line(info.name))
+            output.to_stdout(without_controls(info.name))
         return Exit.DONE
     found, errors = inventory.mounts()
     if as_json:

@@ -130,9 +130,16 @@ def check_name(name: str, what: str) -> str:
         raise UsageError(f"the {what} {name!a} is not UTF-8") from None
     if size > LONGEST_NAME:
         raise UsageError(f"the {what} has {size} bytes", f"at most {LONGEST_NAME} are possible")
-    if any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
+    if without_controls(name) != name:
         raise UsageError(f"the {what} {name!a} has a control character in it")
     return name
+
+
+def without_controls(text: str) -> str:
+    """Return *text* with its control characters escaped: no name of ours has any, a plugin may think otherwise."""
+    if text.isprintable():
+        return text
+    return "".join(c.encode("unicode_escape").decode() if c < " " or "\x7f" <= c <= "\x9f" else c for c in text)
 
 
 def check_driver(name: str) -> str:

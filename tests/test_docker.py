@@ -120,6 +120,13 @@ def test_a_volume_that_is_gone_needs_no_unmount(home):
     assert home.leftovers() == []
 
 
+def test_a_name_that_would_be_two_lines_is_one(home):
+    plugin = home.plugin()
+    plugin.add("a\nb\x1b[2J")
+    plugin.add("c d")
+    assert home.run("list", "--volumedriver=plug").out == "a\\nb\\x1b[2J\nc d\n"
+
+
 def test_scope_is_told_to_programs(home):
     home.plugin().add("v")
     assert '"scope": "global"' in home.run("list", "--volumedriver=plug", "--json").out
