@@ -86,6 +86,12 @@ def _print_help(ctx: click.Context, param: click.Parameter, value: bool) -> None
         ctx.exit()
 
 
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        output.to_stdout(f"dvdcli {__version__}")
+        ctx.exit()
+
+
 class _HelpMixin(click.Command):
     """Prints help through our own door, so that a stdout that cannot be written is a failure here too."""
 
@@ -164,6 +170,9 @@ def _last(before: dict[str, Any], after: dict[str, Any], key: str) -> Any:
     "6 trouble with state or lock.",
 )
 @_with(*_FLAGS, *_TALK)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
 @click.pass_context
 def dvdcli(ctx: click.Context, /, **flags: Any) -> int:
     """Mount external volumes for containers, and keep account of who needs them."""

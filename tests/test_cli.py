@@ -33,6 +33,10 @@ def test_help_of_every_command(home: Home, name: str) -> None:
     assert home.run(name, "-h").out == done.out
 
 
+def test_version_as_a_flag(home: Home) -> None:
+    assert home.run("--version").out == f"dvdcli {__version__}\n"
+
+
 def test_the_help_names_all_commands(home: Home) -> None:
     done = home.run("--help")
     assert (done.code, done.err) == (0, "")
