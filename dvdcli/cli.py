@@ -5,79 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from dvdcli import __version__, clock, inventory, lifecycle, output, recovery, render
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, Exit, UsageError, from_os_error
-from dvdcli.volume import Volume, check_driver, check_name, parse_options, without_controls
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_FLAGS = (
-    click.option("--volumedriver", metavar="DRIVER", help="The driver of the volume."),
-    click.option("--volumename", metavar="NAME", help="The name of the volume."),
-    click.option("--volumeopts", metavar="KEY=VALUE", multiple=True, help="An option of the volume; can be repeated."),
-    click.option(
-        "--explicitcreate", "--explicitCreate", "explicitcreate", type=bool, metavar="[=true|false]", default=None,
-        help="A volume that does not exist is an error; otherwise mount creates it.",
-    ),
-)  # fmt: skip
-_TALK = (
-    click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is being done, and why something failed."),
-    click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but what failed."),
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
-_HOLD = click.option(
-    "--hold", default=lifecycle.DEFAULT_HOLD, show_default=True, metavar="NAME",
-    help="Who needs the volume: it is unmounted when the last hold goes.",
-)  # fmt: skip
-
-
-class _Seconds(click.FloatRange):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        seconds = super().convert(value, param, ctx)
-        if seconds != seconds:
-            self.fail(f"{value} is no number", param, ctx)
-        return seconds
-
-
-def _timeout(seconds: float) -> Any:
-    return click.option(
-        "--timeout", type=_Seconds(0, 86400, min_open=True), default=seconds, show_default=True,
-        metavar="SECONDS", help="When to give up.",
-    )  # fmt: skip
-
-
-def _with(*options: Any) -> Callable[[F], F]:
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-def _spell_out(args: list[str], command: click.Command) -> list[str]:
-    """Return *args* with a bare `--explicitcreate` as `=true`: only after a `=` does this flag have a value."""
-    flags = {name: param for param in command.params for name in param.opts}
-    spelt, words = [], iter(args)
-    for word in words:
-        if word == "--" or not word.startswith("-"):
-            spelt.append(word)
-            if word == "--" or isinstance(command, click.Group):
-                break
-            continue
-        param = flags.get(word)
-        if param is not None and param.name == "explicitcreate":
-            word = f"{word}=true"
-        spelt.append(word)
-        if param is not None and param.name != "explicitcreate" and not getattr(param, "is_flag", False):
-            spelt.extend(value for value in (next(words, None),) if value is not None)
-    return [*spelt, *words]
+from dvdcli.flags import FLAGS, HOLD, JSON, TALK, Asked, spell_out, timeout_option, with_options
+from dvdcli.volume import check_driver, check_name, without_controls
 
 
 def _print_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -104,7 +40,7 @@ class _HelpMixin(click.Command):
 
 class _Command(_HelpMixin):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _spell_out(args, self))
+        return super().parse_args(ctx, spell_out(args, self))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -130,36 +66,7 @@ class _Group(_HelpMixin, click.Group):
             raise _InterruptedError from error
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _spell_out(args, self))
-
-
-class _Asked:
-    """What the flags say, those before the command and those after it taken together."""
-
-    def __init__(self, flags: dict[str, Any]) -> None:
-        before: dict[str, Any] = click.get_current_context().find_root().obj or {}
-        self.driver: str | None = _last(before, flags, "volumedriver")
-        self.name: str | None = _last(before, flags, "volumename")
-        self.explicit: bool | None = _last(before, flags, "explicitcreate")
-        self.raw_options: list[str] = [*before.get("volumeopts", ()), *flags.get("volumeopts", ())]
-        output.verbose = bool(before.get("verbose") or flags.get("verbose"))
-        output.quiet = bool(before.get("quiet") or flags.get("quiet"))
-
-    @property
-    def volume(self) -> Volume:
-        if self.driver is None or self.name is None:
-            missing = "--volumedriver" if self.driver is None else "--volumename"
-            raise UsageError(f"{missing} is missing", "see dvdcli help")
-        return Volume(self.driver, self.name)
-
-    @property
-    def options(self) -> dict[str, str]:
-        return parse_options(self.raw_options)
-
-
-def _last(before: dict[str, Any], after: dict[str, Any], key: str) -> Any:
-    value = after.get(key)
-    return before.get(key) if value is None else value
+        return super().parse_args(ctx, spell_out(args, self))
 
 
 @click.group(
@@ -169,7 +76,7 @@ def _last(before: dict[str, Any], after: dict[str, Any], key: str) -> Any:
     epilog="Exit codes: 0 done, 1 failed, 2 wrong call, 3 no such volume or driver, 4 in use, 5 try again later, "
     "6 trouble with state or lock.",
 )
-@_with(*_FLAGS, *_TALK)
+@with_options(*FLAGS, *TALK)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
 )
@@ -184,14 +91,14 @@ def dvdcli(ctx: click.Context, /, **flags: Any) -> int:
 
 
 @dvdcli.command()
-@_with(*_FLAGS, _HOLD, _timeout(lifecycle.MOUNT_TIMEOUT), *_TALK)
+@with_options(*FLAGS, HOLD, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
 def mount(hold: str, timeout: float, **flags: Any) -> int:
     """Mount a volume and print its path.
 
     A volume that does not exist is created, unless --explicitcreate or the configuration says otherwise. Mounting
     what is mounted is fine.
     """
-    asked = _Asked(flags)
+    asked = Asked(flags)
     volume, options = asked.volume, asked.options
     who = lifecycle.hold_name(check_name(hold, "hold's name"))
     output.need_stdout()
@@ -200,13 +107,13 @@ def mount(hold: str, timeout: float, **flags: Any) -> int:
 
 
 @dvdcli.command()
-@_with(*_FLAGS, _HOLD, _timeout(lifecycle.UNMOUNT_TIMEOUT), *_TALK)
+@with_options(*FLAGS, HOLD, timeout_option(lifecycle.UNMOUNT_TIMEOUT), *TALK)
 def unmount(hold: str, timeout: float, **flags: Any) -> int:
     """Let go of a volume, and unmount it if nobody else holds it.
 
     Unmounting what is not mounted is fine.
     """
-    asked = _Asked(flags)
+    asked = Asked(flags)
     volume, _ = asked.volume, asked.options
     who = lifecycle.hold_name(check_name(hold, "hold's name"))
     others = lifecycle.unmount(volume, who, Deadline(timeout))
@@ -216,10 +123,10 @@ def unmount(hold: str, timeout: float, **flags: Any) -> int:
 
 
 @dvdcli.command("list")
-@_with(*_FLAGS, _JSON, _timeout(inventory.READ_TIMEOUT), *_TALK)
+@with_options(*FLAGS, JSON, timeout_option(inventory.READ_TIMEOUT), *TALK)
 def list_(as_json: bool, timeout: float, **flags: Any) -> int:
     """List the mounts on record; with --volumedriver, the volumes of that driver."""
-    asked = _Asked(flags)
+    asked = Asked(flags)
     if asked.driver is not None:
         deadline = Deadline(timeout)
         infos = inventory.volumes(check_driver(asked.driver), deadline)
@@ -238,16 +145,16 @@ def list_(as_json: bool, timeout: float, **flags: Any) -> int:
 
 
 @dvdcli.command()
-@_with(
+@with_options(
     click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
-    _JSON, _timeout(recovery.TIMEOUT), *_TALK,
+    JSON, timeout_option(recovery.TIMEOUT), *TALK,
 )  # fmt: skip
 def recover(dry_run: bool, as_json: bool, timeout: float, **flags: Any) -> int:
     """Finish what is pending: interrupted calls, unmounts that failed, mounts of an earlier boot.
 
     Silent when there is nothing to do, and safe to run at any time.
     """
-    _Asked(flags)
+    Asked(flags)
     outcomes = []
     for outcome in recovery.recover(Deadline(timeout), dry_run):
         outcomes.append(outcome)
@@ -277,42 +184,42 @@ def _tell_outcome(outcome: recovery.Outcome, dry_run: bool) -> None:
 
 
 @dvdcli.command()
-@_with(*_FLAGS, _timeout(lifecycle.MOUNT_TIMEOUT), *_TALK)
+@with_options(*FLAGS, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
 def create(timeout: float, **flags: Any) -> int:
     """Create a volume."""
-    asked = _Asked(flags)
+    asked = Asked(flags)
     inventory.create(asked.volume, asked.options, Deadline(timeout))
     return Exit.DONE
 
 
 @dvdcli.command()
-@_with(*_FLAGS, _timeout(lifecycle.MOUNT_TIMEOUT), *_TALK)
+@with_options(*FLAGS, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
 def remove(timeout: float, **flags: Any) -> int:
     """Destroy a volume and all data in it. One that is mounted is refused."""
-    inventory.remove(_Asked(flags).volume, Deadline(timeout))
+    inventory.remove(Asked(flags).volume, Deadline(timeout))
     return Exit.DONE
 
 
 @dvdcli.command()
-@_with(*_FLAGS, _timeout(inventory.READ_TIMEOUT), *_TALK)
+@with_options(*FLAGS, timeout_option(inventory.READ_TIMEOUT), *TALK)
 def get(timeout: float, **flags: Any) -> int:
     """Print the name of a volume that exists."""
-    output.to_stdout(inventory.get(_Asked(flags).volume, Deadline(timeout)).name)
+    output.to_stdout(inventory.get(Asked(flags).volume, Deadline(timeout)).name)
     return Exit.DONE
 
 
 @dvdcli.command()
-@_with(*_FLAGS, _timeout(inventory.READ_TIMEOUT), *_TALK)
+@with_options(*FLAGS, timeout_option(inventory.READ_TIMEOUT), *TALK)
 def path(timeout: float, **flags: Any) -> int:
     """Print where a volume is mounted on this host, or nothing."""
-    found = inventory.path(_Asked(flags).volume, Deadline(timeout))
+    found = inventory.path(Asked(flags).volume, Deadline(timeout))
     if found:
         output.to_stdout(found)
     return Exit.DONE
 
 
 @dvdcli.command()
-@_with(*_TALK)
+@with_options(*TALK)
 def version(**flags: Any) -> int:
     """Print the version."""
     formed = clock.http_date(os.stat(__file__).st_mtime)

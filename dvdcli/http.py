@@ -92,41 +92,6 @@ def request(
         connection.close()
 
 
-def peer_pid(address: Address, deadline: Deadline) -> int:
-    """Return the process that listens on the unix socket *address*; 0 where there is none to see."""
-    if not address.path:
-        return 0
-    try:
-        connection = _connect(address, deadline)
-    except TryAgainError:
-        return 0
-    try:
-        credentials = connection.getsockopt(_socket.SOL_SOCKET, 17, 12)  # SO_PEERCRED: pid, uid, gid
-    finally:
-        connection.close()
-    return int.from_bytes(credentials[:4], "little")
-
-
-def is_idle(address: Address) -> bool:
-    """Return whether the server on the unix socket *address* certainly works on no request, anybody's.
-
-    A connection stands in /proc/net/unix from connect(2) until the server closes it, with the server's path, even if
-    its client has died. A server over TCP, or in another network namespace, is not seen there.
-    """
-    listens = False
-    try:
-        with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as table:
-            for line in table:
-                fields = line.rstrip("\n").split(" ", 7)
-                if len(fields) == 8 and fields[7] == address.path:
-                    if not int(fields[3], 16) & 0x10000:  # __SO_ACCEPTCON: it listens
-                        return False
-                    listens = True
-    except (OSError, ValueError):
-        return False
-    return listens
-
-
 def _connect(address: Address, deadline: Deadline) -> Any:
     if address.path:
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)

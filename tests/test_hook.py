@@ -88,7 +88,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     with (
         mock.patch.multiple(lifecycle, mount=doors.mount, unmount=doors.unmount),
         mock.patch.object(hook, "parse_options", doors.parse_options),
-        mock.patch.object(cli, "parse_options", doors.parse_options),
+        mock.patch("dvdcli.flags.parse_options", doors.parse_options),
         mock.patch.multiple(output, report=doors.report, verbose=False, quiet=False),
         mock.patch.dict("os.environ", DVDCLI_STATE_DIR=state, DVDCLI_PLUGIN_DIRS=state, DVDCLI_CONFIG=f"{state}/none"),
     ):

@@ -14,10 +14,11 @@ IN_USE = 4
 
 
 class Container:
-    """A process in a mount namespace of its own, with what it inherited and what `setup` (sh) added."""
+    """A process in a mount namespace of its own, which first makes *path* private or a slave, and runs *setup* (sh)."""
 
-    def __init__(self, propagation: str, setup: str = ":") -> None:
-        line = ["unshare", "--mount", f"--propagation={propagation}", "sh", "-c", f"{setup} && echo ready && read gone"]
+    def __init__(self, propagation: str, path: str, setup: str = ":") -> None:
+        script = f"mount --make-{propagation} {path} && {setup} && echo ready && read gone"
+        line = ["unshare", "--mount", "--propagation=unchanged", "sh", "-c", script]
         self.process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdout.readline() == b"ready\n"
 
@@ -27,14 +28,7 @@ class Container:
 
 @pytest.fixture
 def plugin(home):
-    """Where the plugin mounts, propagation is as systemd has it."""
-    plugin = home.plugin(real=True)
-    plugin.root.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", plugin.root], check=True)
-    subprocess.run(["mount", "--make-shared", plugin.root], check=True)
-    yield plugin
-    plugin.reboot()
-    subprocess.run(["umount", "-l", plugin.root], check=True)
+    return home.plugin(real=True)
 
 
 def failed_unmount(home, plugin):
@@ -47,7 +41,7 @@ def test_a_bind_in_a_container_keeps_the_volume(home, plugin):
     path = home.mount().out.strip()
     target = home.root / "sandbox"
     target.mkdir()
-    container = Container("slave", f"mount --rbind {path} {target}")
+    container = Container("slave", path, f"mount --rbind {path} {target}")
     failed_unmount(home, plugin)
     done = home.recover()
     assert (done.code, done.err.count("\n")) == (IN_USE, 1)
@@ -63,7 +57,7 @@ def test_a_bind_in_a_container_keeps_the_volume(home, plugin):
 @pytest.mark.root
 def test_a_private_copy_in_a_container_keeps_the_volume(home, plugin):
     path = home.mount().out.strip()
-    container = Container("private")
+    container = Container("private", path)
     failed_unmount(home, plugin)
     done = home.recover()
     assert (done.code, f"pid {container.process.pid} at {path}" in done.err) == (IN_USE, True)
@@ -75,8 +69,7 @@ def test_a_private_copy_in_a_container_keeps_the_volume(home, plugin):
 
 @pytest.mark.root
 def test_a_copy_that_goes_with_the_hosts_does_not_keep_it(home, plugin):
-    home.mount()
-    container = Container("slave")
+    container = Container("slave", home.mount().out.strip())
     failed_unmount(home, plugin)
     assert home.recover().code == 0
     assert plugin.mounted() == []

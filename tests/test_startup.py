@@ -264,7 +264,7 @@ def test_called_from_a_directory_that_is_gone(installed_home: Home, plugin: Plug
     name = "dvdcli" if on_path else str(COMMAND)
     for verb in ("mount", "unmount"):
         gone.mkdir()
-        script = f'rmdir "{gone}" && PATH="{COMMAND.parent}:$PATH" && exec {name} {verb} "$@"'
+        script = f'rmdir "{gone}" && PATH="{COMMAND.parent}:$PATH" && exec "{name}" {verb} "$@"'
         done = installed_home.finish(subprocess.Popen(
             ["/bin/sh", "-c", script, "sh", *CALL], env=installed_home.env, cwd=gone, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -109,12 +109,21 @@ def users(path: str, servers: tuple[int, ...] = ()) -> list[User]:
     """
     own = read()
     place = place_of(path, own)
-    if place is None:
-        return []
-    device, inside = place
+    if place is not None:
+        device, inside = place
 
-    def is_copy(mount: Mount) -> bool:
-        return mount.device == device and _within(mount.root, inside)
+        def is_copy(mount: Mount) -> bool:
+            return mount.device == device and _within(mount.root, inside)
+    else:
+        # In a chroot that is no mount, the table does not show what everything is on: what may be a copy counts.
+        try:
+            number = os.stat(path).st_dev
+        except FileNotFoundError:
+            return []
+        device = f"{os.major(number)}:{os.minor(number)}"
+
+        def is_copy(mount: Mount) -> bool:
+            return mount.device == device and f"{path}/" in f"{mount.root}/"
 
     found = [User(os.getpid(), mount.path) for mount in own if is_copy(mount) and not _within(mount.path, path)]
     # The namespace's id saves reading a table twice; where it is not ours to see, the ids of the mounts decide.

@@ -6,7 +6,7 @@ import os
 
 from dvdcli import clock, fastjson, output
 from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError
-from dvdcli.http import Address, NotSentError, Reply, Tls, is_idle, peer_pid, request
+from dvdcli.http import Address, NotSentError, Reply, Tls, request
 from dvdcli.linux import files
 from dvdcli.providers import plugins
 from dvdcli.providers.base import Info, Mounted, Option, Provider
@@ -162,13 +162,17 @@ class DockerProvider(Provider):
 
     def servers(self) -> tuple[int, ...]:
         """Return the plugin's process, where its socket tells."""
-        pid = peer_pid(self._address, self.deadline)
+        from dvdcli.linux import unixsockets
+
+        pid = unixsockets.listener_pid(self._address.path) if self._address.path else 0
         return (pid,) if pid else ()
 
     def _is_idle(self) -> bool:
         """Return whether the plugin certainly works on no mount; a moment is given for closing our own connections."""
+        from dvdcli.linux import unixsockets
+
         moment = self.deadline.sooner(_CLOSING if self._address.path else 0.0)
-        while not is_idle(self._address):
+        while not unixsockets.is_idle(self._address.path):
             if not moment.left():
                 return False
             clock.sleep(0.01)

@@ -83,7 +83,15 @@ class Plugin:
         self.lock = threading.RLock()
         self.where = where
         self.backlog = backlog
+        if real:
+            self._make_root()
         self._listen()
+
+    def _make_root(self) -> None:
+        """Mount where propagation is shared, as systemd has it: no other test's namespace keeps a copy."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "dvdcli-test", self.root], check=True)
+        subprocess.run(["mount", "--make-shared", self.root], check=True)
 
     def _listen(self) -> None:
         if self.where.startswith("unix:"):
@@ -116,9 +124,8 @@ class Plugin:
         self.socket.close()
         if self.where.startswith("unix:"):
             Path(self.where[5:]).unlink(missing_ok=True)
-        for volume in self.volumes.values():
-            if self.real and volume.mountpoint:
-                subprocess.run(["umount", "-l", volume.mountpoint], check=False, stderr=subprocess.DEVNULL)
+        if self.real:
+            subprocess.run(["umount", "-R", "-l", self.root], check=True)
 
     # HTTP
 
