@@ -88,7 +88,16 @@ class Work:
         record = self.record
         if record is None or record.status != MOUNTED or self.is_of_older_boot:
             return False
-        return self.provider().path(record.volume.name) == record.path
+        return self.path_today() == record.path
+
+    def path_today(self) -> str:
+        """Return where the storage system has the volume mounted; "" too where it answers that with an error."""
+        try:
+            return self.provider().path(self.volume.name)
+        except TryAgainError:
+            raise
+        except DvdcliError:
+            return ""
 
     def forward(self, adding: str, explicit: bool | None) -> str:
         """Mount the volume, made if need be and allowed, and return its path. *adding* is the hold taken with it."""

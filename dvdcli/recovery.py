@@ -136,8 +136,8 @@ def _without_record(work: Work) -> Outcome | None:
 def _undo(work: Work) -> Outcome:
     record, provider, slot = work.record, work.provider(), work.slot
     assert record is not None
-    path = provider.path(record.volume.name)
-    users = mountinfo.users(path, provider.servers()) if path else []
+    paths = {work.path_today(), "" if work.is_of_older_boot else record.path} - {""}
+    users = [user for path in sorted(paths) for user in mountinfo.users(path, provider.servers())]
     if users:
         detail = f"left alone, still mounted by {', '.join(map(str, users))}"
         return _left(slot, Outcome(str(slot), IN_USE, detail, Exit.IN_USE))

@@ -22,7 +22,7 @@ from tests.gate import flags
 WHOLE = os.environ.get("DVDCLI_CRASH_WALK") == "whole"
 TOUCHING = {"openat", "mkdir", "rename", "fsync", "unlink", "rmdir", "write", "sendto", "connect", "flock"}
 FAILING = ("write", "rename", "fsync")
-SHARDS = 4
+SHARDS = 16 if WHOLE else 4
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace (apt install strace)")
 

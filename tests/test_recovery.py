@@ -168,6 +168,21 @@ def test_a_mount_goes_on_where_the_last_one_was_given_up(home):
     assert home.leftovers() == []
 
 
+def test_a_plugin_whose_path_is_an_error_where_nothing_is_mounted(home):
+    plugin = home.plugin()
+    home.mount()
+    plugin.always["Path"] = err("volume v is not mounted")
+    plugin.reboot()
+    assert home.mount("v", "plug", "--hold=b").code == 0
+    assert home.run("path", *flags()).code == 0
+    plugin.reboot()
+    assert home.run("path", *flags()).code == 1
+    home.reboot()
+    assert home.recover().code == 0
+    assert not plugin.volumes["v"].attached
+    assert home.leftovers() == []
+
+
 def test_two_recovers_at_once_are_harmless(home):
     plugin = home.plugin()
     for number in range(6):
