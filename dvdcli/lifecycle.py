@@ -91,9 +91,12 @@ class Work:
         return self.path_today() == record.path
 
     def path_today(self) -> str:
-        """Return where the storage system has the volume mounted; "" too where it answers that with an error."""
+        """Return where the storage system has the volume mounted; "" too where it knows it but says an error."""
+        provider, name = self.provider(), self.volume.name
+        if provider.get(name) is None:
+            return ""
         try:
-            return self.provider().path(self.volume.name)
+            return provider.path(name)
         except TryAgainError:
             raise
         except DvdcliError:
