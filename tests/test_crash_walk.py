@@ -99,7 +99,7 @@ def test_killed_before_every_system_call(scene, then, shard):
         walk = Walk(scene)
         hit = walk.strace("-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}")
         walk.plugin.wait_idle()
-        where = f"{scene}, {then}, killed at {name} {number}: exit {hit.returncode}"
+        where = f"{scene}, {then}, killed at {name} {number}: exit {hit.returncode}, {walk.plugin.calls}"
         if then == "the same call":
             done = walk.home.run(*walk.args)
             assert done.code == 0, (where, done)
@@ -125,7 +125,7 @@ def test_every_write_rename_and_fsync_fails_once(scene, fault):
         walk = Walk(scene)
         hit = walk.strace("-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={name}:error={fault}:when={number}")
         walk.plugin.wait_idle()
-        where = f"{scene}: {fault} at {name} {number}: exit {hit.returncode}, {hit.stderr.decode()}"
+        where = f"{scene}: {fault} at {name} {number}: exit {hit.returncode}, {hit.stderr!r}, {walk.plugin.calls}"
         assert hit.returncode in (0, 1, 5, 6), where
         if walk.args[0] == "mount":
             assert bool(hit.stdout) == (hit.returncode == 0), where

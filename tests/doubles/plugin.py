@@ -135,11 +135,11 @@ class Plugin:
                 connection, _ = self.socket.accept()
             except OSError:
                 return
+            with self.lock:
+                self.busy += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with self.lock:
-            self.busy += 1
         try:
             if self.context:
                 connection = self.context.wrap_socket(connection, server_side=True)
@@ -154,7 +154,16 @@ class Plugin:
                 self.busy -= 1
 
     def wait_idle(self) -> None:
-        """Wait until every call is over: the plugin carries out what it was asked, whether anybody still listens."""
+        """Wait until every call is over: the plugin carries out what it was asked, whether anybody still listens.
+
+        A connection of our own is taken after all that were made before it.
+        """
+        if self.where.startswith("unix:"):
+            with socket.socket(socket.AF_UNIX) as last:
+                last.settimeout(60)
+                last.connect(self.where[5:])
+                last.shutdown(socket.SHUT_WR)
+                last.recv(1)
         give_up = time.monotonic() + 60
         while self.busy and time.monotonic() < give_up:
             time.sleep(0.005)
