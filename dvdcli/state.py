@@ -68,9 +68,12 @@ class State:
         return (files.read(f"{self.root}/boot") or b"").decode("ascii", "replace") != boot
 
     def looked(self, boot: str) -> None:
-        """Note that every record has been looked at in this *boot*."""
-        make_root(self.root)
-        files.replace(f"{self.root}/boot", boot.encode(), durable=False)
+        """Note that every record has been looked at in this *boot*. Nobody has a lock: two can do it at once."""
+        try:
+            make_root(self.root)
+            files.replace(f"{self.root}/boot", boot.encode(), durable=False)
+        except OSError:
+            return  # the next recover looks at everything once more
 
 
 class Slot:

@@ -39,6 +39,16 @@ def test_the_mount_id_survives_a_lost_state_and_differs_by_volume(home):
     assert len(ids(plugin, "Mount")) == 2
 
 
+def test_unmount_carries_the_id_that_mount_carried(home):
+    """Whatever the host is called by then."""
+    plugin = home.plugin()
+    home.mount()
+    plugin.volumes["v"].ids = {"another"}
+    home.edit_record(handle={"name": "v", "id": "another"})
+    assert home.unmount().code == 0
+    assert plugin.mounted() == []
+
+
 def test_the_name_of_gets_reply_is_used_in_what_follows(home):
     plugin = home.plugin()
     plugin.add("v-0001")

@@ -125,14 +125,15 @@ class DockerProvider(Provider):
         """Ask Mount, with an id that is the same for every mount of this volume on this host."""
         info = self._known(volume.name)
         name = info.name if info else volume.name
-        reply = self._call("Mount", {"Name": name, "ID": _mount_id(volume)})
+        mount_id = _mount_id(volume)
+        reply = self._call("Mount", {"Name": name, "ID": mount_id})
         said = _text(reply, "Mountpoint")
         path = self._on_host(said)
         if not path:
             raise DvdcliError(
                 f"the plugin {self.driver!r} named {said!r} as mountpoint", "an absolute path below / is expected"
             )
-        return Mounted(path, {"name": name})
+        return Mounted(path, {"name": name, "id": mount_id})
 
     def unmount(self, volume: Volume, handle: Mapping[str, Any], note: Note) -> bool:
         """Ask Unmount, even where Get names no mountpoint: the volume can still be attached.
@@ -143,7 +144,7 @@ class DockerProvider(Provider):
         if info is None:
             return True
         try:
-            self._call("Unmount", {"Name": info.name, "ID": _mount_id(volume)})
+            self._call("Unmount", {"Name": info.name, "ID": handle.get("id") or _mount_id(volume)})
         except _RefusedError as error:
             if _says(error.message, _NOT_MOUNTED) or _says_absent(error.message, volume.name):
                 info = self.get(volume.name)
