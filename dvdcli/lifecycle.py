@@ -237,12 +237,16 @@ class Work:
         if not path and not damaged:
             self.slot.erase()
             return
+        self.adopt(path)
+        if self.finish():
+            self.slot.erase()
+
+    def adopt(self, path: str) -> None:
+        """Put on record, as unmounting, what is mounted at *path* without one."""
         assert self.record is not None
         self.record.status, self.record.path, self.record.boot = UNMOUNTING, path, self.boot
         self.slot.mark()
         self.slot.save(self.record, intent=True)
-        if self.finish():
-            self.slot.erase()
 
     def _rebuilt(self) -> Record:
         """Return a record made anew from a valid hold, which repeats what matters."""

@@ -128,9 +128,11 @@ def _without_record(work: Work) -> Outcome | None:
         if not slot.look_only:
             slot.erase()
         return None
-    if not slot.look_only:
-        work.release_unrecorded()
-    return Outcome(str(slot), UNMOUNTED, "its record was damaged")
+    if slot.look_only:
+        return Outcome(str(slot), UNMOUNTED, "its record was damaged")
+    work.begin({})
+    work.adopt("")
+    return _undo(work)
 
 
 def _undo(work: Work) -> Outcome:

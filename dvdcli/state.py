@@ -172,12 +172,13 @@ class Slot:
         number = 0
         while os.path.lexists(f"{path}.corrupt-{number}"):
             number += 1
+        self.mark()
         os.rename(path, f"{path}.corrupt-{number}")
         output.warn(f"{path} was damaged ({why}); it is kept as {os.path.basename(path)}.corrupt-{number}")
 
     def is_damaged(self) -> bool:
-        """Return whether a damaged record was found, by this call or by one that then died."""
-        return self.damaged or any(".corrupt-" in name for name in files.names_in(self.directory))
+        """Return whether a damaged record was found, by this call or by one that could not finish."""
+        return self.damaged or (self.is_marked() and any(".corrupt-" in n for n in files.names_in(self.directory)))
 
     # The holds
 

@@ -68,6 +68,10 @@ def test_recover_undoes_a_damaged_record_without_holds(home):
     done = home.recover()
     assert (done.code, "unmounted" in done.out) == (0, True)
     assert plugin.mounted() == []
+    plugin.calls.clear()
+    (home.state / "boot").unlink()
+    assert home.recover().out == ""
+    assert plugin.calls == []
 
 
 def test_recover_completes_a_damaged_record_that_is_held(home):
