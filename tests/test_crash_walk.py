@@ -63,7 +63,8 @@ class Walk:
 
     def close(self) -> None:
         self.home.unmount("v", "plug", "--hold=first")
-        assert self.home.unmount().code == 0
+        done = self.home.unmount()
+        assert done.code == 0, (done, self.plugin.calls)
         assert self.plugin.mounted() == []
         assert not self.plugin.volumes["v"].attached
         assert self.home.leftovers() == []
