@@ -77,7 +77,7 @@ def test_an_unknown_option_names_the_known_ones(home: Home) -> None:
 def test_an_owner_beyond_all_numbers(home: Home, uid: str) -> None:
     done = home.mount("v", "local", f"--volumeopts=uid={uid}")
     if done.code != 0:
-        refused(done, Exit.USAGE if int(uid[:11]) > 2**32 else Exit.FAILURE)  # only root can chown
+        refused(done, Exit.USAGE if int(uid[:11]) >= 2**32 else Exit.FAILURE)  # only root can chown
         assert home.leftovers() == []
     assert not list(home.state.glob("mounts/local/.*"))
 

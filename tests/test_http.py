@@ -117,7 +117,7 @@ def test_a_plugin_that_is_slow_to_accept(home, backlog):
 
 def test_a_nearly_dead_plugin_does_not_cost_a_list_its_patience(home):
     plugin = home.plugin()
-    plugin.socket.close()
+    plugin.stop()
     start = time.monotonic()
     done = home.run("list", "--volumedriver=plug")
     assert (done.code, "cannot be reached" in done.err) == (TRY_AGAIN, True)

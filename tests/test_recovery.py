@@ -107,7 +107,7 @@ def test_a_dead_plugin_costs_recover_little_and_loses_nothing(home):
     plugin = home.plugin()
     home.mount()
     home.reboot()
-    plugin.socket.close()
+    plugin.stop()
     done = home.recover()
     assert (done.code, "cannot be reached" in done.err) == (5, True)
     assert home.record()["status"] == "mounted"

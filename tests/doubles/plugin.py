@@ -104,7 +104,15 @@ class Plugin:
             port = self.socket.getsockname()[1]
             self.url = f"{'https' if self.context else 'tcp'}://127.0.0.1:{port}"
         self.socket.listen(self.backlog)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.acceptor = threading.Thread(target=self._accept, daemon=True)
+        self.acceptor.start()
+
+    def stop(self) -> None:
+        """Listen no more. The thread ends first: it would serve whoever gets its descriptor's number next."""
+        if self.socket.fileno() >= 0:
+            self.socket.shutdown(socket.SHUT_RDWR)
+            self.acceptor.join(60)
+            self.socket.close()
 
     def next(self, method: str, *replies: Reply) -> None:
         """Answer the next calls of *method* so."""
@@ -121,7 +129,7 @@ class Plugin:
         return self.volumes.setdefault(name, Volume(name, options))
 
     def close(self) -> None:
-        self.socket.close()
+        self.stop()
         if self.where.startswith("unix:"):
             Path(self.where[5:]).unlink(missing_ok=True)
         if self.real:
