@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from tests.doubles.plugin import NOT_THERE, Reply, err
+from tests.expect import can_be_interrupted
 from tests.gate import Gate, flags, kill_during
 
 TRY_AGAIN = 5
@@ -341,7 +342,7 @@ def test_an_undo_that_fails_is_left_for_recover(home):
 def test_interrupting_a_mount_undoes_it(home):
     plugin = home.plugin()
     with Gate(plugin, "Mount") as gate:
-        process = home.start("mount", *flags())
+        process = home.start("mount", *flags(), preexec_fn=can_be_interrupted)
         gate.wait()
         process.send_signal(signal.SIGINT)
         gate.open()
