@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import click
 
-from dvdcli import __version__, clock, inventory, lifecycle, output, recovery, render
+from dvdcli import __version__, bind, clock, inventory, lifecycle, output, recovery, render
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, Exit, UsageError, from_os_error
-from dvdcli.flags import FLAGS, HOLD, JSON, TALK, Asked, spell_out, timeout_option, with_options
+from dvdcli.flags import ADOPT, FLAGS, HOLD, ISOLATOR, JSON, TALK, Asked, spell_out, timeout_option, with_options
+from dvdcli.mesos import check_agent
 from dvdcli.volume import check_driver, check_name, without_controls
 
 
@@ -91,7 +94,7 @@ def dvdcli(ctx: click.Context, /, **flags: Any) -> int:
 
 
 @dvdcli.command()
-@with_options(*FLAGS, HOLD, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
+@with_options(*FLAGS, HOLD, ISOLATOR, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
 def mount(hold: str, timeout: float, **flags: Any) -> int:
     """Mount a volume and print its path.
 
@@ -107,7 +110,7 @@ def mount(hold: str, timeout: float, **flags: Any) -> int:
 
 
 @dvdcli.command()
-@with_options(*FLAGS, HOLD, timeout_option(lifecycle.UNMOUNT_TIMEOUT), *TALK)
+@with_options(*FLAGS, HOLD, ISOLATOR, timeout_option(lifecycle.UNMOUNT_TIMEOUT), *TALK)
 def unmount(hold: str, timeout: float, **flags: Any) -> int:
     """Let go of a volume, and unmount it if nobody else holds it.
 
@@ -147,7 +150,7 @@ def list_(as_json: bool, timeout: float, **flags: Any) -> int:
 @dvdcli.command()
 @with_options(
     click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
-    JSON, timeout_option(recovery.TIMEOUT), *TALK,
+    *ADOPT, ISOLATOR, JSON, timeout_option(recovery.TIMEOUT), *TALK,
 )  # fmt: skip
 def recover(dry_run: bool, as_json: bool, timeout: float, **flags: Any) -> int:
     """Finish what is pending: interrupted calls, unmounts that failed, mounts of an earlier boot.
@@ -155,8 +158,9 @@ def recover(dry_run: bool, as_json: bool, timeout: float, **flags: Any) -> int:
     Silent when there is nothing to do, and safe to run at any time.
     """
     Asked(flags)
+    deadline = Deadline(timeout)
     outcomes = []
-    for outcome in recovery.recover(Deadline(timeout), dry_run):
+    for outcome in chain(_adopted(flags, deadline, dry_run), recovery.recover(deadline, dry_run)):
         outcomes.append(outcome)
         if not as_json:
             _tell_outcome(outcome, dry_run)
@@ -165,6 +169,17 @@ def recover(dry_run: bool, as_json: bool, timeout: float, **flags: Any) -> int:
         errors = [_as_error(outcome) for outcome in failed]
         return render.envelope("recover", {"dry_run": dry_run, "outcomes": [o.to_json() for o in outcomes]}, errors)
     return failed[0].code if failed else Exit.DONE
+
+
+def _adopted(flags: dict[str, Any], deadline: Deadline, dry_run: bool) -> Iterator[recovery.Outcome]:
+    if not flags["adopt"]:
+        return
+    from dvdcli import adoption
+
+    listed, warnings = adoption.listed_in(flags["dvdi_checkpoint"], flags["docker_volume_checkpoints"])
+    for warning in warnings:
+        output.warn(warning)
+    yield from adoption.adopt(listed, check_agent(flags["agent"]), deadline, dry_run)
 
 
 def _as_error(outcome: recovery.Outcome) -> DvdcliError:
@@ -177,7 +192,7 @@ def _tell_outcome(outcome: recovery.Outcome, dry_run: bool) -> None:
     detail = f" ({outcome.detail})" if outcome.detail else ""
     if outcome.code:
         output.to_stderr(f"recover {outcome.volume}: {outcome.action}: {outcome.detail}")
-    elif outcome.action in (recovery.BUSY, recovery.WAITING):
+    elif outcome.action in (recovery.BUSY, recovery.WAITING, recovery.SKIPPED):
         output.tell(f"recover {outcome.volume}: skipped{detail}")
     elif not output.quiet:
         output.to_stdout(f"{outcome.volume}: {'would be ' if dry_run else ''}{outcome.action}{detail}")
@@ -215,6 +230,23 @@ def path(timeout: float, **flags: Any) -> int:
     found = inventory.path(Asked(flags).volume, Deadline(timeout))
     if found:
         output.to_stdout(found)
+    return Exit.DONE
+
+
+@dvdcli.command("bind")
+@with_options(
+    click.option("--outside", default="", metavar="NAMESPACE", help="A mount namespace in which to refuse."),
+    click.option("--make-slave", is_flag=True, help="Keep what is mounted here from appearing elsewhere."),
+    click.argument("binds", nargs=-1, required=True, metavar="BIND..."), *TALK,
+)  # fmt: skip
+def bind_(outside: str, make_slave: bool, binds: tuple[str, ...], **flags: Any) -> int:
+    """Put mounted volumes into their places in a container; the isolators' launch messages run this.
+
+    BIND is a JSON object with source, base, through, path, owner and read_only. No symbolic link on the way to the
+    place is followed out of base.
+    """
+    Asked(flags)
+    bind.bind(list(binds), outside, make_slave)
     return Exit.DONE
 
 

@@ -86,7 +86,11 @@ def loads_first(text: str) -> Any:
 
 def loads(data: bytes) -> Any:
     """Return the one JSON value that *data* (UTF-8) holds. Raises ValueError for anything else."""
-    text = data.decode()
+    return loads_text(data.decode())
+
+
+def loads_text(text: str) -> Any:
+    """Return the one JSON value that *text* holds. Raises ValueError for anything else."""
     value, end = _first(text)
     if text[end:].strip(_SPACE):
         raise ValueError("something follows the JSON value")

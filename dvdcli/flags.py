@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from dvdcli import lifecycle, output
+from dvdcli import checkpoints, lifecycle, output
 from dvdcli.errors import UsageError
 from dvdcli.volume import Volume, parse_options
 
@@ -31,6 +31,28 @@ HOLD = click.option(
     "--hold", default=lifecycle.DEFAULT_HOLD, show_default=True, metavar="NAME",
     help="Who needs the volume: it is unmounted when the last hold goes.",
 )  # fmt: skip
+
+ISOLATOR = click.option(
+    "--isolator", is_flag=True, expose_value=False, callback=lambda ctx, param, value: _refuse_company(value),
+    help="Answer the request of a Mesos isolator: JSON on stdin, JSON on stdout. It stands alone.",
+)  # fmt: skip
+ADOPT = (
+    click.option("--adopt", is_flag=True, help="Take over the mounts that another isolator's checkpoints list."),
+    click.option("--agent", default="", metavar="NAME", help="With --adopt: the isolator's parameter `agent`."),
+    click.option(
+        "--dvdi-checkpoint", default=checkpoints.DVDI, show_default=True, metavar="FILE",
+        help="With --adopt: the checkpoint of mesos-module-dvdi.",
+    ),
+    click.option(
+        "--docker-volume-checkpoints", default=checkpoints.DOCKER_VOLUME, show_default=True, metavar="DIR",
+        help="With --adopt: the checkpoints of docker/volume.",
+    ),
+)  # fmt: skip
+
+
+def _refuse_company(given: bool) -> None:
+    if given:
+        raise UsageError("--isolator stands alone, right after the command", "the request is on stdin")
 
 
 class _Seconds(click.FloatRange):

@@ -102,8 +102,11 @@ class Work:
         except DvdcliError:
             return ""
 
-    def forward(self, adding: str, explicit: bool | None) -> str:
-        """Mount the volume, made if need be and allowed, and return its path. *adding* is the hold taken with it."""
+    def forward(self, adding: str, explicit: bool | None, dress: Callable[[str], None] | None = None) -> str:
+        """Mount the volume, made if need be and allowed, and return its path.
+
+        *adding* is the hold taken with it; *dress* is called with the path of a volume that was made for this mount.
+        """
         record, provider = self.record, self.provider()
         assert record is not None
         name = record.volume.name
@@ -112,6 +115,7 @@ class Work:
         if missing and (was_there or (Config().explicit_create() if explicit is None else explicit)):
             raise NotFoundError(f"there is no volume {record.volume}", "create it first, with dvdcli create")
         record.status, record.adding, record.boot = MOUNTING, adding, self.boot
+        record.fresh = record.fresh or missing
         record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
         self.slot.mark()
         self.slot.save(record, intent=True)
@@ -130,7 +134,9 @@ class Work:
             self._unsure = False  # refused in so many words
             raise
         self._unsure = False
-        record.status, record.adding, record.failure = MOUNTED, "", ""
+        if record.fresh and dress is not None:
+            dress(mounted.path)
+        record.status, record.adding, record.failure, record.fresh = MOUNTED, "", "", False
         record.path, record.handle = mounted.path, mounted.handle
         self.slot.save(record, intent=False)
         self.slot.unmark()
@@ -241,6 +247,17 @@ class Work:
         if self.finish():
             self.slot.erase()
 
+    def known(self) -> Record:
+        """Return the record, where there is one for sure."""
+        assert self.record is not None
+        return self.record
+
+    def believe(self, path: str) -> None:
+        """Take the volume, which has no record, for mounted at *path*: not on disk yet."""
+        record = self.known()
+        record.status, record.path, record.boot = MOUNTED, path, self.boot
+        record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
+
     def adopt(self, path: str) -> None:
         """Put on record, as unmounting, what is mounted at *path* without one."""
         assert self.record is not None
@@ -271,11 +288,13 @@ def mount(
     hold: str,
     deadline: Deadline,
     announce: Callable[[str], None],
+    dress: Callable[[str], None] | None = None,
 ) -> None:
     """Mount *volume* for *hold* and tell the path to *announce*; if that cannot be heard, the mount is undone.
 
-    *explicit* says whether a missing volume is an error; None leaves it to the configuration. A failed call undoes
-    only the hold that it added itself. Raises DvdcliError and OSError.
+    *dress* is called with the path of a volume that was made for this mount, before anybody uses it. *explicit* says
+    whether a missing volume is an error; None leaves it to the configuration. A failed call undoes only the hold that
+    it added itself. Raises DvdcliError and OSError.
     """
     slot = State().slot(volume)
     lock = slot.acquire(deadline)
@@ -295,7 +314,7 @@ def mount(
             else:
                 if work.record is None:
                     work.begin(options)
-                path = work.forward(added, explicit)
+                path = work.forward(added, explicit, dress)
             announce(path)
         except BaseException as error:
             left = work.undo(added)
@@ -324,10 +343,11 @@ def _finish_first(work: Work) -> None:
         raise TryAgainError(f"the last unmount of {work.slot} is not finished: {error.message}", error.hint) from error
 
 
-def unmount(volume: Volume, hold: str, deadline: Deadline) -> list[str]:
+def unmount(volume: Volume, hold: str, deadline: Deadline, ask: bool = True) -> list[str]:
     """Drop *hold*, and unmount *volume* if it was the last; return who else holds it.
 
-    A volume that is not mounted is fine. Raises DvdcliError and OSError where something on record cannot be undone;
+    A volume that is not mounted is fine; with *ask* the driver of one that is not on record is asked whether it has it
+    mounted. Raises DvdcliError and OSError where something on record cannot be undone;
     recover tries it again.
     """
     slot = State().slot(volume)
@@ -335,7 +355,10 @@ def unmount(volume: Volume, hold: str, deadline: Deadline) -> list[str]:
     try:
         work = Work(slot, deadline)
         if work.record is None:
-            work.release_unrecorded()
+            if ask or slot.is_damaged():
+                work.release_unrecorded()
+            else:
+                slot.erase_if_empty()
             return []
         others = [] if work.is_of_older_boot else sorted(who for who in work.holds if who != hold)
         if others:

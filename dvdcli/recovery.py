@@ -26,6 +26,8 @@ BUSY = "busy"
 WAITING = "waiting"
 IN_USE = "in use"
 FAILED = "failed"
+ADOPTED = "adopted"
+SKIPPED = "skipped"
 
 
 class Outcome:

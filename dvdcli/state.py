@@ -3,6 +3,7 @@
     volumes/<driver>/<name>/lock                 one lock a volume
     volumes/<driver>/<name>/record.json
     volumes/<driver>/<name>/holds/<who>.json     letting go is an unlink, which needs no space on a full disk
+    containers/<id>/                             see containers.py
     pending/<driver>/<name>                      an empty marker for each volume that needs recover
     boot                                         the boot whose first recover has looked at every record
 """
@@ -137,7 +138,7 @@ class Slot:
             return None
         try:
             fields = fastjson.loads(data)
-            _refuse_newer(path, fields)
+            refuse_newer(path, fields)
             record = Record.from_json(fields)
         except ValueError as error:
             self._set_aside(path, str(error))
@@ -201,13 +202,17 @@ class Slot:
         stem = file_name[: -len(".json")]
         try:
             fields = fastjson.loads(files.read(path) or b"")
-            _refuse_newer(path, fields)
+            refuse_newer(path, fields)
             who, of_boot = fields.pop("who"), fields.pop("boot")
             if isinstance(who, str) and isinstance(of_boot, str) and encode(who) == stem:
                 return Hold(who, of_boot, fields)
         except (ValueError, KeyError):
             pass
         return Hold(decode(stem) or stem, boot, {})
+
+    def who_holds(self, file_name: str) -> str:
+        """Return the key of the hold in *file_name*."""
+        return self._read_hold(file_name, "").who
 
     def has_hold(self, who: str) -> bool:
         """Return whether there is a hold of *who*, valid or void."""
@@ -266,11 +271,10 @@ class Slot:
         The driver's directory stays, as that of its markers does: the next mount need not make it durable again.
         """
         self.clear()
-        _rmdir(f"{self.directory}/holds")
+        remove_directory(f"{self.directory}/holds")
         self.unmark()
         files.unlink(f"{self.directory}/lock")
-        _rmdir(self.directory)
-
+        remove_directory(self.directory)
 
     def erase_if_empty(self) -> None:
         """Remove the directory that a lock alone needed. Its lock is held."""
@@ -301,7 +305,8 @@ def _volume(driver: str, name: str) -> Volume | None:
         return None
 
 
-def _refuse_newer(path: str, fields: Any) -> None:
+def refuse_newer(path: str, fields: Any) -> None:
+    """Raise StateError where *fields* have a newer schema than ours, ValueError where they have no schema."""
     schema = fields.get("schema") if isinstance(fields, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise StateError(f"{path} was written by a newer dvdcli (schema {schema})", "upgrade dvdcli on this host")
@@ -309,7 +314,8 @@ def _refuse_newer(path: str, fields: Any) -> None:
         raise ValueError(f"schema {schema!r}")
 
 
-def _rmdir(path: str) -> None:
+def remove_directory(path: str) -> None:
+    """Remove the directory at *path*, if it is there and empty. Raises OSError."""
     try:
         os.rmdir(path)
     except FileNotFoundError:

@@ -70,12 +70,12 @@ class Record:
 
     *status* is mounting, mounted or unmounting. *provider* and *settings* are pinned when the record is made: what
     undoes the mount uses those. *adding* is the hold that the call under way adds itself, "" where it adds none.
-    *handle* is the provider's own. *boot* and *mount_namespace* say where the mount was made; *failure* is the
-    last one's text.
+    *handle* is the provider's own. *fresh* is true from the volume's creation to its first mount. *boot* and
+    *mount_namespace* say where the mount was made; *failure* is the last one's text.
     """
 
     __slots__ = (
-        "adding", "boot", "failure", "handle", "mount_namespace",
+        "adding", "boot", "failure", "fresh", "handle", "mount_namespace",
         "options", "path", "provider", "settings", "since", "status", "volume",
     )  # fmt: skip
 
@@ -88,6 +88,7 @@ class Record:
         self.path = ""
         self.handle: dict[str, Any] = {}
         self.adding = ""
+        self.fresh = False
         self.boot = ""
         self.mount_namespace = ""
         self.since: dict[str, float] = {}

@@ -139,6 +139,7 @@ def whole_record() -> dict[str, Any]:
     record = Record(Volume("d", "v"), "docker", {"address": "unix:///x"}, {"a": "b"})
     record.status, record.path, record.handle, record.adding = MOUNTED, "/mnt/v", {"name": "v"}, "name:host"
     record.boot, record.mount_namespace, record.since, record.failure = "b", "mnt:[1]", {"wall": 1.0}, "no"
+    record.fresh = True
     return record.to_json()
 
 

@@ -12,18 +12,22 @@ class Mount:
 
     *id* is the kernel's, and no two mounts of any namespaces have the same; *parent* is the id of the mount that it
     is in. *device* is "major:minor", *root* the path inside that file system which is mounted at *path*; *propagates*
-    says whether an unmount elsewhere reaches this mount (it is shared or a slave).
+    says whether an unmount elsewhere reaches this mount (it is shared or a slave), *shared* whether what is mounted in
+    it appears elsewhere.
     """
 
-    __slots__ = ("device", "id", "parent", "path", "propagates", "root")
+    __slots__ = ("device", "id", "parent", "path", "propagates", "root", "shared")
 
-    def __init__(self, mount_id: str, parent: str, device: str, root: str, path: str, propagates: bool) -> None:
+    def __init__(
+        self, mount_id: str, parent: str, device: str, root: str, path: str, propagates: bool, shared: bool
+    ) -> None:
         self.id = mount_id
         self.parent = parent
         self.device = device
         self.root = root
         self.path = path
         self.propagates = propagates
+        self.shared = shared
 
 
 class User:
@@ -55,8 +59,10 @@ def parse(text: str) -> list[Mount]:
         if len(fields) < 7 or "-" not in fields[6:]:
             continue
         tags = fields[6 : fields.index("-", 6)]
-        propagates = any(tag.startswith(("shared:", "master:")) for tag in tags)
-        mounts.append(Mount(fields[0], fields[1], fields[2], _unescape(fields[3]), _unescape(fields[4]), propagates))
+        shared = any(tag.startswith("shared:") for tag in tags)
+        propagates = shared or any(tag.startswith("master:") for tag in tags)
+        root, path = _unescape(fields[3]), _unescape(fields[4])
+        mounts.append(Mount(fields[0], fields[1], fields[2], root, path, propagates, shared))
     return mounts
 
 
