@@ -5,7 +5,25 @@ from __future__ import annotations
 import os
 import sys
 
-from dvdcli import hook, output
+from dvdcli import output
+
+
+def _machines_door(argv: list[str]) -> int | None:
+    """Carry out a call that agents make, and return its exit code; None for any other call."""
+    if argv[:1] == ["bind"]:
+        from dvdcli import bind
+
+        bound = bind.parse(argv)
+        return None if bound is None else bind.run(bound)
+    if "--isolator" in argv:
+        from dvdcli import isolator
+
+        verb = isolator.parse(argv)
+        return None if verb is None else isolator.run(verb)
+    from dvdcli import hook
+
+    call = hook.parse(argv)
+    return None if call is None else hook.run(call)
 
 
 def main() -> None:
@@ -13,21 +31,9 @@ def main() -> None:
     output.guard()
     os.umask(0o077)
     argv = sys.argv[1:]
-    call = hook.parse(argv)
-    if call is not None:
-        os._exit(hook.run(call))  # nothing is left to tidy up, and an interpreter takes its time for that
-    if "--isolator" in argv[1:2]:
-        from dvdcli import isolator
-
-        verb = isolator.parse(argv)
-        if verb is not None:
-            os._exit(isolator.run(verb))
-    elif argv[:1] == ["bind"]:
-        from dvdcli import bind
-
-        bound = bind.parse(argv)
-        if bound is not None:
-            os._exit(bind.run(bound))
+    code = _machines_door(argv)
+    if code is not None:
+        os._exit(code)  # nothing is left to tidy up, and an interpreter takes its time for that
 
     from dvdcli import cli
 

@@ -10,7 +10,7 @@ import os
 
 from dvdcli import fastjson, output
 from dvdcli.errors import DvdcliError, Exit, UsageError
-from dvdcli.linux import mountflags, mountinfo
+from dvdcli.linux import files, mountflags, mountinfo
 from dvdcli.linux.paths import Walk
 
 TYPE_CHECKING = False
@@ -109,11 +109,10 @@ class Bind:
 
 
 def _mount_id(descriptor: int) -> str:
-    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
-        for line in file:
-            key, _, value = line.partition(":")
-            if key == "mnt_id":
-                return value.strip()
+    for line in (files.read(f"/proc/self/fdinfo/{descriptor}") or b"").decode().splitlines():
+        key, _, value = line.partition(":")
+        if key == "mnt_id":
+            return value.strip()
     raise DvdcliError("this kernel does not say which mount a directory is in")
 
 

@@ -1,31 +1,18 @@
-"""The isolators' door, protocol version 1: one JSON request on stdin, one JSON answer on stdout.
-
-A container's volumes are mounted all at once or not at all. Its holds bear its full id.
-"""
+"""The isolators' door, protocol version 1: one JSON request on stdin, one JSON answer on stdout."""
 
 from __future__ import annotations
 
 import os
-import sys
 
-from dvdcli import containers, fastjson, lifecycle, output, parallel
-from dvdcli.clock import Deadline
-from dvdcli.containers import Container, Given
-from dvdcli.errors import DvdcliError, Exit, TryAgainError, UsageError, from_os_error
+from dvdcli import fastjson, output
+from dvdcli.errors import Exit, UsageError
 from dvdcli.mesos import PROTOCOL, Prepare, Request
-from dvdcli.state import State, boot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
-    from dvdcli.targets import Target
-    from dvdcli.volume import Volume
-    from dvdcli.wanted import Wanted
-
 LONGEST_REQUEST = 16 << 20  # bytes
-RECOVER_TIMEOUT = 30.0  # seconds; the agent registers with its master after that
 
 
 def parse(argv: list[str]) -> str | None:
@@ -42,17 +29,30 @@ def run(verb: str) -> int:
         output.need_stdout()
         fields = _read()
         request = (Prepare if verb == "mount" else Request)(fields)
-        if verb == "recover":
-            _answer({"pending": recover(request)})
-            return Exit.DONE
-        what = f"{verb} for container {'.'.join(request.id)}"
+        if verb != "recover":
+            what = f"{verb} for container {'.'.join(request.id)}"
         if isinstance(request, Prepare):
-            mount(request)
-        else:
-            _answer({"pending": unmount(request)})
+            _mount(request)
+            return Exit.DONE
+        from dvdcli import group
+
+        pending = group.recover(request) if verb == "recover" else group.unmount(request)
+        _answer({"pending": pending})
     except BaseException as error:  # the one place where this door's errors become an exit code
         return output.report(what, error)
     return Exit.DONE
+
+
+def _mount(request: Prepare) -> None:
+    from dvdcli.wanted import wanted
+
+    asked = wanted(request)
+    if not asked:  # most containers: no more than this is imported for them
+        _answer({})
+        return
+    from dvdcli import group
+
+    group.mount(request, asked, lambda message: _answer({"launch": message}))
 
 
 def _read() -> Any:
@@ -71,206 +71,3 @@ def _read() -> Any:
 
 def _answer(fields: dict[str, Any]) -> None:
     output.to_stdout(fastjson.dumps({"protocol": PROTOCOL, **{key: value for key, value in fields.items() if value}}))
-
-
-def mount(request: Prepare) -> None:
-    """Mount all that the container of *request* asks for, or nothing, and answer with the launch message.
-
-    Raises DvdcliError and OSError; then no hold that this call took is left.
-    """
-    from dvdcli.wanted import wanted
-
-    asked = wanted(request)
-    if not asked:
-        _answer({})
-        return
-    from dvdcli import targets
-
-    places = targets.plan(request, asked)
-    deadline = Deadline(request.timeout or lifecycle.MOUNT_TIMEOUT)
-    who = containers.hold_of(request.agent, request.id)
-    container = Container(containers.directory_name(who))
-    lock = container.acquire(deadline)
-    try:
-        container.check()
-        before = container.load()
-        given = before or Given(who, request.agent, boot_id())
-        new = [each.volume for each in asked if before is None or each.volume not in before.volumes]
-        given.volumes += new
-        container.save(given)
-        try:
-            paths = _mount_all(asked, places, who, deadline)
-            message = _launch(request, asked, places, paths)
-            container.check()
-            _answer({"launch": message})
-        except BaseException:
-            _give_back(container, given, new)
-            raise
-    finally:
-        lock.release()
-
-
-def _mount_all(asked: list[Wanted], places: Sequence[Target | None], who: str, deadline: Deadline) -> list[str]:
-    """Return the path of each of *asked*, mounted. Raises one error for all that failed."""
-    paths = [""] * len(asked)
-
-    def one(index: int) -> None:
-        each, place = asked[index], places[index]
-
-        def heard(path: str) -> None:
-            if os.path.islink(path):  # inside a volume it would be a task's own
-                raise DvdcliError(f"{path} is a symbolic link", "the driver has to name the mounted directory")
-            paths[index] = path
-
-        def dress(path: str) -> None:
-            if place is not None and each.dressed:
-                place.dress(path)
-
-        lifecycle.mount(each.volume, each.options, each.explicit, who, deadline, heard, dress)
-
-    failures = parallel.each(one, range(len(asked)))
-    failed = [(each.volume, error) for each, error in zip(asked, failures, strict=True) if error is not None]
-    if failed:
-        raise _one_error(failed)
-    return paths
-
-
-def _one_error(failed: list[tuple[Volume, BaseException]]) -> BaseException:
-    errors = [from_os_error(error) if isinstance(error, OSError) else error for _, error in failed]
-    strange = next((error for error in errors if not isinstance(error, DvdcliError)), None)
-    if strange is not None:
-        return strange
-    texts = (f"{volume}: {error}" for (volume, _), error in zip(failed, errors, strict=True))
-    joined = DvdcliError("; ".join(texts))
-    joined.code = next(error.code for error in errors if isinstance(error, DvdcliError))
-    joined.__cause__ = errors[0]
-    return joined
-
-
-def _launch(
-    request: Prepare, asked: list[Wanted], places: Sequence[Target | None], paths: list[str]
-) -> dict[str, Any] | None:
-    from dvdcli import mesos, placing
-
-    plain, binds = placing.split(asked, places, paths)
-    return mesos.launch(request.dialect, plain, binds, os.path.abspath(sys.argv[0]))
-
-
-def _give_back(container: Container, given: Given, new: list[Volume]) -> None:
-    """After a failed mount: let go of what this call took; never raises, what fails is left for recover."""
-    try:
-        pending = release(given.who, new, Deadline(lifecycle.UNDO_TIMEOUT))
-        if pending:
-            output.warn(f"left for recover: {'; '.join(pending)}")
-        if len(new) == len(given.volumes):
-            container.erase()
-        else:
-            given.volumes = [volume for volume in given.volumes if volume not in new]
-            container.save(given)
-    except (DvdcliError, OSError) as error:
-        output.warn(f"the container's volumes are left for recover: {error}")
-
-
-def release(who: str, volumes: Sequence[Volume], deadline: Deadline) -> list[str]:
-    """Drop the holds of *who* on *volumes*, and unmount those that nobody else holds, all at once.
-
-    Return a line for each unmount that has to be finished later. Raises OSError where a hold cannot be dropped.
-    """
-    state = State()
-    pending = []
-
-    def one(volume: Volume) -> None:
-        try:
-            lifecycle.unmount(volume, who, deadline, ask=False)
-        except (DvdcliError, OSError) as error:
-            pending.append(f"{volume}: {error}")
-            let_go(state, volume, who)
-
-    for failure in parallel.each(one, volumes):
-        if failure is not None:
-            raise failure
-    return pending
-
-
-def let_go(state: State, volume: Volume, who: str) -> None:
-    """Drop a hold without the volume's lock, and leave what follows from it to recover. Raises OSError."""
-    slot = state.slot(volume)
-    if slot.has_hold(who):
-        lifecycle.mark_if_possible(slot)
-        slot.drop(who)
-
-
-def unmount(request: Request) -> list[str]:
-    """Drop the holds of the container of *request*; one that was given nothing is fine.
-
-    Return what could not be unmounted yet, one line each: recover does it later. Raises DvdcliError and OSError where
-    a hold is left.
-    """
-    deadline = Deadline(lifecycle.UNMOUNT_TIMEOUT)
-    pending = []
-    for who in (
-        containers.hold_of(request.agent, request.id),
-        containers.adopted_hold(request.agent, request.id[-1]),
-    ):
-        container = Container(containers.directory_name(who))
-        if not container.exists() and not containers.are_lost():
-            continue
-        lock = container.acquire(deadline, cancel=True)
-        try:
-            given = container.load()
-            volumes = given.volumes if given else containers.volumes_held(container)
-            pending += release(who, volumes, deadline)
-            container.erase()
-        finally:
-            lock.release()
-    return pending
-
-
-def recover(request: Request) -> list[str]:
-    """Drop the holds of every container of this agent that lives no more, then finish what is pending.
-
-    Return what could not be done, one line each. Never raises for one volume's or container's sake.
-    """
-    from dvdcli import recovery
-
-    deadline = Deadline(RECOVER_TIMEOUT)
-    live = set()
-    for ids in request.ids("containers") + request.ids("orphans"):
-        live.add(containers.hold_of(request.agent, ids))
-        live.add(containers.adopted_hold(request.agent, ids[-1]))
-    pending = []
-    for who, container in containers.of_agent(request.agent):
-        if who in live:
-            continue
-        try:
-            reason = _drop_dead(who, container)
-        except (DvdcliError, OSError) as error:
-            reason = str(from_os_error(error) if isinstance(error, OSError) else error)
-        if reason:
-            pending.append(f"container {who.partition(':')[2]}: {reason}")
-    try:
-        for outcome in recovery.recover(deadline):
-            if outcome.code or outcome.action in (recovery.BUSY, recovery.WAITING):
-                pending.append(f"{outcome.volume}: {outcome.action}: {outcome.detail}")
-    except (DvdcliError, OSError) as error:
-        pending.append(f"recover: {from_os_error(error) if isinstance(error, OSError) else error}")
-    return pending
-
-
-def _drop_dead(who: str, container: Container) -> str:
-    try:
-        lock = container.acquire(Deadline(0.0), cancel=True)
-    except TryAgainError:
-        return "its mount is under way, and was told to undo itself"
-    try:
-        given = container.load()
-        state = State()
-        for volume in given.volumes if given else containers.volumes_held(container):
-            slot = state.slot(volume)
-            if slot.exists():
-                lifecycle.mark_if_possible(slot)
-                slot.drop(who)
-        container.erase()
-    finally:
-        lock.release()
-    return ""

@@ -155,21 +155,26 @@ class Prepare(Request):
     def __init__(self, fields: Any) -> None:
         super().__init__(fields)
         self._config = self.fields if self.dialect.arguments else self._field("container_config", dict)
-        self.directory = self._text(self._config.get("directory"), "directory")
+        self.directory = self._plain(self._config.get("directory"), "directory")
         self.sandbox_directory = self._field("sandbox_directory", str, SANDBOX_DIRECTORY)
         for path in (self.directory, self.sandbox_directory):
             if not path.startswith("/"):
                 raise UsageError(f"the sandbox {path!a} is no absolute path")
 
-    def _text(self, value: Any, what: str) -> str:
+    def _plain(self, value: Any, what: str) -> str:
         if not isinstance(value, str):
             raise UsageError(f"the request's {what} is {value!a}"[:200], "it has to be a string")
-        if self.dialect.latin1 and not value.isascii():
-            try:
-                return os.fsdecode(value.encode("latin-1"))
-            except UnicodeEncodeError:
-                return value
         return value
+
+    def _text(self, value: Any, what: str) -> str:
+        """Return *value*, which was text in a message; what was an argument of prepare has not gone that way."""
+        text = self._plain(value, what)
+        if self.dialect.latin1 and not text.isascii():
+            try:
+                return os.fsdecode(text.encode("latin-1"))
+            except UnicodeEncodeError:
+                return text
+        return text
 
     def _message(self, *path: str) -> dict[str, Any]:
         """Return the message at *path* in the config; an empty one where it is not set."""
@@ -233,7 +238,7 @@ class Prepare(Request):
             return f"{self.directory}/{SANDBOX_ROOTFS}"
         given = self._config.get("rootfs")
         if given is not None:
-            return self._text(given, "rootfs")
+            return self._plain(given, "rootfs")
         if self.dialect.rootfs in ("hidden", "sandbox") and self.dialect.arguments:
             info = self._message(self.dialect.executor, "container", "mesos")
             if "image" in info:

@@ -116,6 +116,12 @@ def test_text_of_0_23_comes_as_one_character_a_byte(home):
     assert dict(later.environment())["DVDI_VOLUME_NAME"] == "größe"
 
 
+def test_arguments_of_0_23_come_as_they_are(home):
+    request = {**Isolator(home, "0.23.0").request("c1", variables()), "directory": "/größe", "rootfs": "/übel"}
+    asked = mesos.Prepare(request)
+    assert (asked.directory, asked.rootfs) == ("/größe", "/übel")
+
+
 # Images
 
 IMAGE = {"type": "MESOS", "mesos": {"image": {"type": "DOCKER"}}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from tests.conftest import COMMAND, Done, Home
 from tests.doubles.plugin import Plugin
+from tests.isolators import Isolator, variables
 
 PYTHON = COMMAND.parent / "python3"
 SITE = sysconfig.get_paths()["purelib"]
@@ -29,6 +31,18 @@ HOOK_WAY = {
     "dvdcli.http", "dvdcli.lifecycle", "dvdcli.linux", "dvdcli.linux.files", "dvdcli.linux.mountinfo", "dvdcli.locks",
     "dvdcli.output", "dvdcli.providers", "dvdcli.providers.base", "dvdcli.providers.docker",
     "dvdcli.providers.plugins", "dvdcli.state", "dvdcli.volume",
+}  # fmt: skip
+# What an isolator's calls import besides.
+ISOLATOR_WAY = {
+    "_thread", "dvdcli.bind", "dvdcli.containers", "dvdcli.isolator", "dvdcli.linux.mountflags", "dvdcli.linux.paths",
+    "dvdcli.group", "dvdcli.mesos", "dvdcli.parallel", "dvdcli.placing", "dvdcli.targets", "dvdcli.wanted",
+}  # fmt: skip
+BIND_WAY = {
+    "__future__", "_json", "_ctypes", "_struct", "ctypes", "ctypes._endian", "struct", "errno", "types",
+    "os", "os.path", "_collections_abc", "_stat", "genericpath", "posixpath", "stat",
+    "dvdcli", "dvdcli.__main__", "dvdcli.bind", "dvdcli.errors", "dvdcli.fastjson", "dvdcli.linux",
+    "dvdcli.linux.files", "dvdcli.linux.mountflags", "dvdcli.linux.mountinfo", "dvdcli.linux.paths",
+    "dvdcli.linux.syscalls", "dvdcli.output",
 }  # fmt: skip
 # Named, so that nobody adds one of them to the list above in passing: what each costs is in the design.
 NEVER = {
@@ -51,10 +65,10 @@ main()
 """
 
 
-def imported(home: Home, *words: str) -> set[str]:
+def imported(home: Home, *words: str, stdin: bytes = b"", prefix: tuple[str, ...] = ()) -> set[str]:
     """Return what a call by the machines' door imports that a bare interpreter has not."""
-    argv = [PYTHON, "-I", "-S", "-c", TELL, SITE, *words]
-    done = subprocess.run(argv, env=home.env, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    argv = [*prefix, PYTHON, "-I", "-S", "-c", TELL, SITE, *words]
+    done = subprocess.run(argv, env=home.env, input=stdin, capture_output=True, check=False)
     assert done.returncode == 0, done
     return set(done.stderr.decode().split())
 
@@ -85,6 +99,33 @@ def test_modules_of_a_repeated_mount_and_of_one_with_options(installed_home: Hom
         modules = imported(installed_home, "mount", *CALL, *words)
         assert modules - HOOK_WAY == set()
         assert modules & NEVER == set()
+
+
+def test_modules_of_an_isolators_calls(installed_home: Home) -> None:
+    installed_home.plugin().add("v")
+    isolator = Isolator(installed_home)
+    where = {"CONTAINERPATH": "data", "CONTAINERPATH1": "more"}
+    given = variables(NAME="v", DRIVER="plug", NAME1="w", DRIVER1="plug", MODE="ro", **where)
+    requests = {
+        "mount": isolator.request("c1", given), "unmount": isolator.envelope(container_id=["c1"]),
+        "recover": isolator.envelope(containers=[], orphans=[]),
+    }  # fmt: skip
+    for verb, request in requests.items():
+        modules = imported(installed_home, verb, "--isolator", stdin=json.dumps(request).encode())
+        assert modules - HOOK_WAY - ISOLATOR_WAY - ({"dvdcli.recovery"} if verb == "recover" else set()) == set()
+        assert modules & NEVER == set()
+
+
+@pytest.mark.root
+def test_modules_of_a_bind(installed_home: Home) -> None:
+    source, target = installed_home.root / "source", installed_home.root / "target"
+    source.mkdir()
+    target.mkdir()
+    word = json.dumps({"source": str(source), "base": str(target), "path": ""})
+    prefix = ("unshare", "--mount", "--propagation=slave")
+    modules = imported(installed_home, "bind", "--outside=mnt:[1]", "--make-slave", word, prefix=prefix)
+    assert modules - BIND_WAY == set()
+    assert modules & NEVER == set()
 
 
 def test_the_launcher_imports_no_more_than_that(installed_home: Home) -> None:
