@@ -1,0 +1,125 @@
+#include "child.hpp"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace dvdcli {
+namespace {
+
+// linux/dirent.h is not for programs; this is what getdents64(2) documents.
+struct Entry
+{
+  uint64_t inode;
+  int64_t offset;
+  uint16_t length;
+  uint8_t type;
+  char name[1];
+};
+
+
+int number(const char* name)
+{
+  int value = 0;
+  for (; *name != '\0'; ++name) {
+    if (*name < '0' || *name > '9') {
+      return -1;
+    }
+    value = value * 10 + (*name - '0');
+  }
+  return value;
+}
+
+
+// Closes what is above 2: an agent leaks descriptors, and a pipe that stays
+// open in a container is an end of file that never comes.
+void closeAbove2(int but)
+{
+#ifdef SYS_close_range
+  if ((but == 3 || ::syscall(SYS_close_range, 3, but - 1, 0) == 0) &&
+      ::syscall(SYS_close_range, but + 1, ~0U, 0) == 0) {
+    return;
+  }
+#endif
+  // Not in place: the directory changes while it is read, so until it is stable.
+  const int directory = ::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  for (bool closed = directory >= 0; closed;) {
+    closed = false;
+    ::lseek(directory, 0, SEEK_SET);
+    alignas(Entry) char buffer[4096];
+    long size;
+    while ((size = ::syscall(SYS_getdents64, directory, buffer, sizeof(buffer))) > 0) {
+      for (long at = 0; at < size;) {
+        const Entry* entry = reinterpret_cast<const Entry*>(buffer + at);
+        const int descriptor = number(entry->name);
+        if (descriptor > 2 && descriptor != directory && descriptor != but && ::close(descriptor) == 0) {
+          closed = true;
+        }
+        at += entry->length;
+      }
+    }
+  }
+}
+
+} // namespace {
+
+
+Child::Child(const std::string& _path, const std::vector<std::string>& arguments)
+  : path(_path), words(arguments)
+{
+  for (std::string& word : words) {
+    argv.push_back(&word[0]);
+  }
+  argv.push_back(nullptr);
+}
+
+
+pid_t Child::fork(const Descriptors& descriptors)
+{
+  const pid_t parent = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    start(parent, descriptors);
+  }
+  return pid;
+}
+
+
+void Child::start(pid_t parent, const Descriptors& descriptors)
+{
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) {
+    ::_exit(127);  // It died before that call could be heard.
+  }
+  ::setpgid(0, 0);
+
+  struct sigaction standard = {};
+  standard.sa_handler = SIG_DFL;
+  for (int signal = 1; signal < NSIG; ++signal) {
+    ::sigaction(signal, &standard, nullptr);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+
+  ::dup2(descriptors.in, 0);
+  ::dup2(descriptors.out, 1);
+  ::dup2(descriptors.err, 2);
+  closeAbove2(descriptors.exec);
+  if (::chdir("/") == 0) {
+    ::execve(path.c_str(), argv.data(), environ);
+  }
+  const int error = errno;
+  if (::write(descriptors.exec, &error, sizeof(error)) < 0) {
+    ::_exit(126);
+  }
+  ::_exit(127);
+}
+
+} // namespace dvdcli {

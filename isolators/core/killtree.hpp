@@ -1,0 +1,13 @@
+// Kills a child and all that it started.
+
+#pragma once
+
+#include <sys/types.h>
+
+namespace dvdcli {
+
+// `pid` is a child that leads its process group and has not been reaped. Its
+// descendants are found by their parents' pids: those in other groups too.
+void killTree(pid_t pid);
+
+} // namespace dvdcli {

@@ -1,0 +1,7 @@
+#pragma once
+
+namespace mesos {
+
+class Resources {};
+
+} // namespace mesos {

@@ -1,0 +1,12 @@
+#pragma once
+
+namespace process {
+
+template <typename T>
+class Process
+{
+public:
+  virtual ~Process() {}
+};
+
+} // namespace process {
