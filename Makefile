@@ -1,12 +1,13 @@
 # make demo    a volume mounted, used and unmounted, with every command shown
 # make test    all the tests (as root: real mounts, and apt for what they need)
 # make check   ruff and mypy
+# make check-isolators MESOS_SOURCE=DIR   the isolators against a real Mesos's headers
 # make bench   what is claimed about speed, measured side by side
 VENV := .venv
 PY := $(VENV)/bin/python3
 SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE
 
-.PHONY: demo test check bench crash-walk clean
+.PHONY: demo test check check-isolators bench crash-walk clean
 
 demo: $(VENV)/installed
 	sh tools/demo.sh
@@ -17,6 +18,9 @@ test: $(VENV)/installed $(VENV)/test-tools
 check: $(VENV)/installed $(VENV)/test-tools
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+check-isolators:
+	sh isolators/check.sh $(MESOS_SOURCE)
 
 bench: $(VENV)/installed
 	$(PY) -I benchmarks/bench.py $(BENCH)

@@ -132,7 +132,7 @@ inline std::string misfit(const google::protobuf::Descriptor* type, const JSON::
       return type->full_name() + " of Mesos " MESOS_VERSION " has no field '" + entry.first + "'";
     }
     if (field->is_repeated() != entry.second.is<JSON::Array>()) {
-      return field->full_name() + (field->is_repeated() ? " is no list" : " is a list");
+      return field->full_name() + (field->is_repeated() ? " has to be a list" : " is no list");
     }
     std::vector<JSON::Value> values = {entry.second};
     if (field->is_repeated()) {

@@ -68,8 +68,11 @@ class Isolator:
             return self.envelope(container_id=ids, executor_info=executor, **message)
         key = "executorInfo" if at < (0, 28) else "executor_info"
         if len(ids) > 1:
-            executor = {"command": {"environment": {"variables": []}, "value": "the parent's"}}
+            parent = {"environment": {"variables": []}, "value": "the parent's"}
+            executor = {"command": parent, "executor_id": {"value": "E0"}}
         message[key] = executor
+        if (0, 28) <= at < (1, 0):
+            message["executorInfo"] = executor
         if at >= (1, 1):
             message["command_info"] = command
             if container_info is not None:

@@ -45,8 +45,16 @@ test-tools)
     mark=test-tools
     "$venv/bin/python3" -m pip install -q 'pip>=25.1'
     "$venv/bin/python3" -m pip install -q --group test
-    if ! command -v strace >/dev/null; then
-        if can_apt; then apt strace; else say "no strace: the crash walk will be skipped (apt install strace)"; fi
+    # What is run, and the package that brings it.
+    for needed in strace:strace g++:g++ cmake:cmake protoc:protobuf-compiler busybox:busybox-static; do
+        command -v "${needed%:*}" >/dev/null || missing="${missing:-} ${needed#*:}"
+    done
+    [ -e /usr/include/google/protobuf/message.h ] || missing="${missing:-} libprotobuf-dev"
+    if [ -n "${missing:-}" ] && can_apt; then
+        # shellcheck disable=SC2086
+        apt $missing
+    elif [ -n "${missing:-}" ]; then
+        say "the tests that need them will be skipped: apt install$missing, as root"
     fi
     ;;
 esac
