@@ -1,6 +1,7 @@
-"""A Docker volume plugin that answers at once: `python3 -I plugin.py SOCKET…`, until its stdin ends.
+"""A Docker volume plugin that answers at once: `python3 -I plugin.py [--delay=MS] SOCKET…`, until its stdin ends.
 
-Every volume exists. One process, raw sockets, no HTTP library: its own time must not hide that of what is measured.
+Every volume exists. With a delay each Mount takes that long, however many there are at once. One process, raw sockets,
+no HTTP library: its own time must not hide that of what is measured.
 """
 
 import json
@@ -8,6 +9,7 @@ import os
 import select
 import socket
 import sys
+import time
 
 LONGEST = 65536
 
@@ -30,8 +32,11 @@ def answer(method: str, name: str, mounted: set[str], root: str) -> dict[str, ob
     return {"Err": f"the benchmark's plugin does not expect {method}"}
 
 
-def exchange(data: bytes, mounted: set[str], root: str) -> tuple[bytes, bool] | None:
-    """Return the reply to the request *data* and whether the connection stays open; None while more is to come."""
+def exchange(data: bytes, mounted: set[str], root: str) -> tuple[bytes, bool, bool] | None:
+    """Return the reply to the request *data*, whether the connection stays open, and whether it was a Mount.
+
+    None while more is to come.
+    """
     head, blank, body = data.partition(b"\r\n\r\n")
     if not blank:
         return None
@@ -43,19 +48,23 @@ def exchange(data: bytes, mounted: set[str], root: str) -> tuple[bytes, bool] | 
     name = json.loads(body or b"{}").get("Name", "") if body.strip() else ""
     reply = json.dumps(answer(method, name, mounted, root)).encode()
     header = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply)
-    return header + reply, headers.get("connection", "").lower() != "close"
+    return header + reply, headers.get("connection", "").lower() != "close", method == "Mount"
 
 
-def serve(listeners: dict[int, socket.socket], root: str) -> None:
-    """Answer until stdin ends."""
+def serve(listeners: dict[int, socket.socket], root: str, delay: float) -> None:
+    """Answer until stdin ends; a Mount after *delay* seconds."""
     poll = select.epoll()
     for number in (0, *listeners):
         poll.register(number, select.EPOLLIN)
     open_ones: dict[int, socket.socket] = {}
     received: dict[int, bytes] = {}
     mounted: set[str] = set()
+    late: list[tuple[float, socket.socket, bytes]] = []  # in the order of their times
     while True:
-        for number, _ in poll.poll():
+        while late and late[0][0] <= time.monotonic():
+            _, connection, data = late.pop(0)
+            connection.sendall(data)
+        for number, _ in poll.poll(max(0.0, late[0][0] - time.monotonic()) if late else None):
             if number == 0:
                 return
             if number in listeners:
@@ -71,8 +80,12 @@ def serve(listeners: dict[int, socket.socket], root: str) -> None:
                 stays = bool(data)
                 if data and reply is not None:
                     received[number] = b""
-                    connection.sendall(reply[0])
                     stays = reply[1]
+                    if reply[2] and delay:
+                        late.append((time.monotonic() + delay, connection, reply[0]))
+                        stays = True
+                    else:
+                        connection.sendall(reply[0])
             except OSError:
                 stays = False
             if not stays:
@@ -84,16 +97,18 @@ def serve(listeners: dict[int, socket.socket], root: str) -> None:
 def main() -> None:
     """Listen on every path in argv, say so on stdout, and serve."""
     listeners = {}
-    for path in sys.argv[1:]:
+    paths = [word for word in sys.argv[1:] if not word.startswith("--")]
+    delay = sum(float(word.partition("=")[2]) for word in sys.argv[1:] if word.startswith("--delay=")) / 1000
+    for path in paths:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(path)
         listener.listen(64)
         listeners[listener.fileno()] = listener
     os.write(1, b"ready\n")
     try:
-        serve(listeners, "/mnt/benchmark")
+        serve(listeners, "/mnt/benchmark", delay)
     finally:
-        for path in sys.argv[1:]:
+        for path in paths:
             os.unlink(path)
 
 

@@ -40,8 +40,8 @@ def disk_directory(wanted: str | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def plugin(driver: str, for_peer: bool) -> Iterator[Path]:
-    """Run the plugin *driver*; yield the directory that its socket is in.
+def plugin(driver: str, for_peer: bool = False, delay: int = 0) -> Iterator[Path]:
+    """Run the plugin *driver*, whose Mount takes *delay* ms; yield the directory that its socket is in.
 
     A peer looks in /run/docker/plugins: as root the plugin listens there too.
     """
@@ -53,7 +53,7 @@ def plugin(driver: str, for_peer: bool) -> Iterator[Path]:
                 folder.mkdir()
                 stack.callback(folder.rmdir)
             paths.append(str(DOCKER_PLUGINS / f"{driver}.sock"))
-        argv = [str(PYTHON), "-I", "-S", str(HERE / "plugin.py"), *paths]
+        argv = [str(PYTHON), "-I", "-S", str(HERE / "plugin.py"), f"--delay={delay}", *paths]
         process = stack.enter_context(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         assert process.stdin is not None
         assert process.stdout is not None

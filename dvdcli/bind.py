@@ -117,7 +117,8 @@ def _mount_id(descriptor: int) -> str:
 
 
 def _is_shared(mount_id: str) -> bool:
-    return any(mount.id == mount_id and mount.shared for mount in mountinfo.read())
+    """Return whether the mount is shared, or cannot be seen from here: in a chroot the table hides what / is on."""
+    return not any(mount.id == mount_id and not mount.shared for mount in mountinfo.read())
 
 
 def bind(words: list[str], outside: str, make_slave: bool) -> None:

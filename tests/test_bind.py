@@ -14,7 +14,7 @@ from dvdcli.errors import UsageError
 from dvdcli.linux import mountinfo
 from tests.expect import refused
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.namespace
 HERE = mountinfo.namespace()
 
 

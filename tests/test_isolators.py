@@ -77,7 +77,7 @@ def test_what_it_says_of_itself(shared, home, release):
         assert watch.ended.empty(), "a limitation that never comes"
 
 
-@pytest.mark.root
+@pytest.mark.namespace
 @pytest.mark.parametrize("release", RELEASES)
 def test_life_cycle_with_real_mounts(shared, home, release):
     plugin = home.plugin(real=True)
@@ -115,7 +115,7 @@ def test_life_cycle_with_real_mounts(shared, home, release):
         target.rmdir()
 
 
-@pytest.mark.root
+@pytest.mark.namespace
 @pytest.mark.parametrize("release", [release for release in RELEASES if number(release) >= (0, 27)])
 def test_in_an_image(shared, home, release):
     plugin = home.plugin(real=True)
@@ -140,7 +140,7 @@ def test_in_an_image(shared, home, release):
     assert home.leftovers() == []
 
 
-@pytest.mark.root
+@pytest.mark.namespace
 @pytest.mark.parametrize("place", ["sandbox", "tmp", "rootfs"])
 @pytest.mark.parametrize("release", RELEASES)
 def test_an_archive_that_puts_a_link_where_the_target_was(shared, home, release, place):
@@ -178,7 +178,7 @@ def test_an_archive_that_puts_a_link_where_the_target_was(shared, home, release,
     assert plugin.mounted() == []
 
 
-@pytest.mark.root
+@pytest.mark.namespace
 def test_a_hostile_environment_of_the_task(shared, home):
     """Until 1.0 the commands that root runs at the launch get the task's environment."""
     plugin = home.plugin(real=True)

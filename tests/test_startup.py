@@ -116,7 +116,7 @@ def test_modules_of_an_isolators_calls(installed_home: Home) -> None:
         assert modules & NEVER == set()
 
 
-@pytest.mark.root
+@pytest.mark.namespace
 def test_modules_of_a_bind(installed_home: Home) -> None:
     source, target = installed_home.root / "source", installed_home.root / "target"
     source.mkdir()

@@ -31,8 +31,7 @@ message Environment {{
   message Variable {{
     required string name = 1;
     {value} string value = 2;
-    {'enum Type { UNKNOWN = 0; VALUE = 1; SECRET = 2; } optional Type type = 3 [default = VALUE];' if at >= (1, 3) else ""}
-    {"message Secret { optional string text = 1; } optional Secret secret = 4;" if at >= (1, 3) else ""}
+    {VARIABLE_TYPE if at >= (1, 3) else ""}
   }}
   repeated Variable variables = 1;
 }}
@@ -54,8 +53,7 @@ message Volume {{
 }}
 message ContainerInfo {{
   enum Type {{ DOCKER = 1; MESOS = 2; }}
-  {'message MesosInfo { message Image { optional string name = 2; } optional Image image = 1; } optional MesosInfo mesos = 5;'
-   if at >= (0, 24) else ""}
+  {MESOS_INFO if at >= (0, 24) else ""}
   required Type type = 1;
   repeated Volume volumes = 2;
 }}
@@ -74,9 +72,17 @@ message ContainerStatus {{ optional string note = 1; }}
 """
 
 
+VARIABLE_TYPE = """enum Type { UNKNOWN = 0; VALUE = 1; SECRET = 2; }
+    message Secret { optional string text = 1; }
+    optional Type type = 3 [default = VALUE];
+    optional Secret secret = 4;"""
+MESOS_INFO = """message MesosInfo { message Image { optional string name = 2; } optional Image image = 1; }
+  optional MesosInfo mesos = 5;"""
 VOLUME_SOURCE = """message Source {
     enum Type { UNKNOWN = 0; DOCKER_VOLUME = 1; SANDBOX_PATH = 2; }
-    message DockerVolume { optional string driver = 1; required string name = 2; optional Parameters driver_options = 3; }
+    message DockerVolume {
+      optional string driver = 1; required string name = 2; optional Parameters driver_options = 3;
+    }
     required Type type = 1;
     optional DockerVolume docker_volume = 2;
   }
@@ -85,7 +91,8 @@ VOLUME_SOURCE = """message Source {
 
 def launch_fields(at: Number) -> str:
     commands = "pre_exec_commands" if at >= (1, 0) else "commands"
-    fields = [f"repeated CommandInfo {commands} = 1;", "optional Environment environment = 2;", "optional string rootfs = 3;"]
+    fields = [f"repeated CommandInfo {commands} = 1;", "optional Environment environment = 2;"]
+    fields += ["optional string rootfs = 3;"]
     if at >= (1, 2):
         fields += ["repeated int32 clone_namespaces = 4;", "repeated int32 enter_namespaces = 9;"]
     elif at >= (0, 25):
@@ -228,7 +235,9 @@ def dialect_hpp(at: Number) -> str:
         "HAS_CONFIG": at >= (0, 27), "HAS_NAMESPACES": at < (0, 25), "HAS_NESTING": at >= (1, 1),
         "HAS_STANDALONE": at >= (1, 5), "HAS_STATUS": at >= (0, 28), "RAW_BYTES": at < (0, 24),
     }  # fmt: skip
-    launch = "slave::ContainerLaunchInfo" if at >= (0, 27) else "slave::ContainerPrepareInfo" if at >= (0, 24) else "CommandInfo"
+    launch = "slave::ContainerLaunchInfo" if at >= (0, 27) else "slave::ContainerPrepareInfo"
+    if at < (0, 24):
+        launch = "CommandInfo"
     lines = [f"#define DOUBLE_{name} {int(value)}" for name, value in flags.items()]
     lines.append(f"#define DOUBLE_LAUNCH mesos::{launch}")
     lines.append(f"#define DOUBLE_STATES {'std::vector' if at >= (1, 7) else 'std::list'}")
