@@ -6,11 +6,14 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from dvdcli import group
+from dvdcli.mesos import Request
 from tests.doubles.plugin import Reply, err
 from tests.expect import one_line, refused, wait_until
 from tests.gate import Gate
@@ -190,6 +193,31 @@ def test_a_timeout_of_the_request(home):
     assert time.monotonic() - start < 20
 
 
+@pytest.mark.root
+def test_a_fresh_volume_takes_mode_and_owner_of_its_container_path(home):
+    """And only a fresh one: the original did it to every volume, each time."""
+    plugin = home.plugin(real=True)
+    place = Path(tempfile.mkdtemp(dir="/srv"))
+    try:
+        os.chown(place, 1234, 4321)
+        place.chmod(0o1750)
+        isolator = Isolator(home)
+
+        def root_of(name, path):
+            isolator.launch("c1", variables(NAME=name, DRIVER="plug", CONTAINERPATH=str(path)))
+            root = Path(plugin.volumes[name].mountpoint)
+            status = root.stat()
+            isolator.cleanup("c1")
+            return status.st_uid, status.st_gid, status.st_mode & 0o7777
+
+        assert root_of("new", place) == (1234, 4321, 0o1750)
+        plugin.add("old")
+        assert root_of("old", place) != (1234, 4321, 0o1750)
+        assert root_of("made", "data")[:2] == (1000, 1000), "where the path is made, the sandbox's owner"
+    finally:
+        place.rmdir()
+
+
 # Requests that are none
 
 
@@ -360,6 +388,30 @@ def test_recover_after_a_reboot(home):
     home.reboot()
     assert isolator.recover() == []
     assert home.leftovers() == []
+
+
+def test_recover_keeps_its_deadline(in_process, monkeypatch):
+    """The agent does not register before it is answered."""
+    home = in_process()
+    plugin = home.plugin()
+    plugin.add("v")
+    isolator = Isolator(home)
+    isolator.launch("c1", ONE)
+    plugin.always["Unmount"] = plugin.always["Get"] = plugin.always["Path"] = Reply(delay=60)
+    monkeypatch.setattr(group, "RECOVER_TIMEOUT", 1.0)
+    start = time.monotonic()
+    pending = group.recover(Request(isolator.envelope(containers=[], orphans=[])))
+    assert time.monotonic() - start < 20
+    assert len(pending) == 1
+    assert pending[0].startswith("plug/v: ")
+    assert holds(home) == {"plug/v": []}
+    assert group.RECOVER_TIMEOUT == 1.0
+
+
+def test_the_deadline_of_recover_is_what_the_isolator_waits_for():
+    core = (Path(__file__).parents[1] / "isolators" / "glue.hpp").read_text()
+    assert group.RECOVER_TIMEOUT == 30.0
+    assert '"recover", request, 45}' in core
 
 
 def test_an_orphaned_prepare_is_cancelled_not_left_mounted(home):
