@@ -8,10 +8,11 @@ from __future__ import annotations
 from dvdcli import checkpoints, containers
 from dvdcli.containers import Container, Given
 from dvdcli.errors import DvdcliError, TryAgainError, from_os_error
-from dvdcli.lifecycle import DEFAULT_HOLD, Work, hold_name
+from dvdcli.lifecycle import DEFAULT_HOLD, hold_name
 from dvdcli.recovery import ADOPTED, BUSY, FAILED, SKIPPED, Outcome
 from dvdcli.state import State, boot_id
 from dvdcli.volume import Volume
+from dvdcli.work import Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

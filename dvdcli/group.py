@@ -10,6 +10,7 @@ from dvdcli.clock import Deadline
 from dvdcli.containers import Container, Given
 from dvdcli.errors import DvdcliError, TryAgainError, from_os_error
 from dvdcli.state import State, boot_id
+from dvdcli.work import UNDO_TIMEOUT, mark_if_possible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _launch(
 def _give_back(container: Container, given: Given, new: list[Volume]) -> None:
     """After a failed mount: let go of what this call took; never raises, what fails is left for recover."""
     try:
-        pending = release(given.who, new, Deadline(lifecycle.UNDO_TIMEOUT))
+        pending = release(given.who, new, Deadline(UNDO_TIMEOUT))
         if pending:
             output.warn(f"left for recover: {'; '.join(pending)}")
         if len(new) == len(given.volumes):
@@ -137,7 +138,7 @@ def let_go(state: State, volume: Volume, who: str) -> None:
     """Drop a hold without the volume's lock, and leave what follows from it to recover. Raises OSError."""
     slot = state.slot(volume)
     if slot.has_hold(who):
-        lifecycle.mark_if_possible(slot)
+        mark_if_possible(slot)
         slot.drop(who)
 
 
@@ -209,7 +210,7 @@ def _drop_dead(who: str, container: Container) -> str:
         for volume in given.volumes if given else containers.volumes_held(container):
             slot = state.slot(volume)
             if slot.exists():
-                lifecycle.mark_if_possible(slot)
+                mark_if_possible(slot)
                 slot.drop(who)
         container.erase()
     finally:

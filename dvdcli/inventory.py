@@ -5,9 +5,9 @@ from __future__ import annotations
 from dvdcli import output, providers
 from dvdcli.config import Config
 from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError
-from dvdcli.lifecycle import PATIENCE, Work, mark_if_possible
 from dvdcli.state import State, boot_id
 from dvdcli.volume import UNMOUNTING, Volume
+from dvdcli.work import PATIENCE, Work, mark_if_possible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from dvdcli import clock, output, providers
-from dvdcli.clock import Deadline
-from dvdcli.config import Config
-from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError
-from dvdcli.linux import mountinfo
-from dvdcli.state import State, boot_id
-from dvdcli.volume import MOUNTED, MOUNTING, UNMOUNTING, Hold, Record
+from dvdcli import output
+from dvdcli.errors import DvdcliError, TryAgainError
+from dvdcli.state import State
+from dvdcli.work import Work, mark_if_possible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
-    from dvdcli.providers.base import Provider
-    from dvdcli.state import Slot
+    from dvdcli.clock import Deadline
     from dvdcli.volume import Volume
 
 # Seconds. A Mesos agent kills a mount at 120 s and an unmount at 10 minutes: we give up before, in good order.
 MOUNT_TIMEOUT = 100.0
 UNMOUNT_TIMEOUT = 540.0
-UNDO_TIMEOUT = 10.0
-LATE = 120.0  # how long a storage system can still be at work on a mount that nobody waits for any more
-PATIENCE = 15.0
 
 DEFAULT_HOLD = "host"
 
@@ -32,253 +24,6 @@ DEFAULT_HOLD = "host"
 def hold_name(name: str) -> str:
     """Return the key of the hold that `--hold NAME` means."""
     return f"name:{name}"
-
-
-class Work:
-    """One volume whose lock we have: what was found, and the steps that lead on from there.
-
-    A record without a valid hold counts as unmounting, whatever it says.
-    """
-
-    def __init__(self, slot: Slot, deadline: Deadline, patience: float = PATIENCE) -> None:
-        self.slot = slot
-        self.deadline = deadline
-        self.patience = patience
-        self.boot = boot_id()
-        self.record = slot.load()
-        self.holds = slot.holds(self.boot)
-        self._provider: Provider | None = None
-        if self.record is None and self.holds:
-            self.record = self._rebuilt()
-        self._intended = self.record is not None
-        self._unsure = self.record is not None and self.record.status == MOUNTING and not self.is_of_older_boot
-
-    @property
-    def volume(self) -> Volume:
-        """The volume; known wherever there is a record, or a call that named it."""
-        if self.slot.volume is None:
-            raise DvdcliError(f"{self.slot.directory} does not say whose it is", "unmount that volume by name")
-        return self.slot.volume
-
-    @property
-    def is_of_older_boot(self) -> bool:
-        """Whether the record was made before the machine last started: nothing is mounted, holds are void."""
-        return self.record is not None and self.record.boot != self.boot
-
-    def provider(self) -> Provider:
-        """Return the provider that the record pins."""
-        record = self.record
-        if self._provider is None and record is not None:
-            self._provider = providers.pinned(
-                record.provider, record.volume.driver, record.settings, self.deadline, self.patience
-            )
-        if self._provider is None:
-            raise DvdcliError(f"{self.slot} has no provider")
-        return self._provider
-
-    def begin(self, options: dict[str, str]) -> None:
-        """Make a record, not yet on disk, for a volume that has none: the driver is looked up now, and never again."""
-        name, provider = providers.find(self.volume.driver, Config(), self.deadline, self.patience)
-        provider.check(options)
-        self._provider = provider
-        self.record = Record(self.volume, name, provider.pinned, options)
-
-    def is_proven(self) -> bool:
-        """Return whether the volume is mounted where the record says, by the storage system's own word today."""
-        record = self.record
-        if record is None or record.status != MOUNTED or self.is_of_older_boot:
-            return False
-        return self.path_today() == record.path
-
-    def path_today(self) -> str:
-        """Return where the storage system has the volume mounted; "" too where it knows it but says an error."""
-        provider, name = self.provider(), self.volume.name
-        if provider.get(name) is None:
-            return ""
-        try:
-            return provider.path(name)
-        except TryAgainError:
-            raise
-        except DvdcliError:
-            return ""
-
-    def forward(self, adding: str, explicit: bool | None, dress: Callable[[str], None] | None = None) -> str:
-        """Mount the volume, made if need be and allowed, and return its path.
-
-        *adding* is the hold taken with it; *dress* is called with the path of a volume that was made for this mount.
-        """
-        record, provider = self.record, self.provider()
-        assert record is not None
-        name = record.volume.name
-        missing = provider.get(name) is None
-        was_there = record.path or self.holds  # an empty volume in its place would be no help to who uses it
-        if missing and (was_there or (Config().explicit_create() if explicit is None else explicit)):
-            raise NotFoundError(f"there is no volume {record.volume}", "create it first, with dvdcli create")
-        record.status, record.adding, record.boot = MOUNTING, adding, self.boot
-        record.fresh = record.fresh or missing
-        record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
-        self.slot.mark()
-        self.slot.save(record, intent=True)
-        self._intended = True
-        if adding:
-            self.take(adding)
-        if missing:
-            provider.create(name, record.options)
-            output.to_syslog(f"created the volume {record.volume}, which did not exist")
-        self._unsure = True
-        try:
-            mounted = provider.mount(record.volume, record.options, record.handle, self.note)
-        except TryAgainError:
-            raise
-        except DvdcliError:
-            self._unsure = False  # refused in so many words
-            raise
-        self._unsure = False
-        if record.fresh and dress is not None:
-            dress(mounted.path)
-        record.status, record.adding, record.failure, record.fresh = MOUNTED, "", "", False
-        record.path, record.handle = mounted.path, mounted.handle
-        self.slot.save(record, intent=False)
-        self.slot.unmark()
-        return record.path
-
-    def take(self, who: str) -> None:
-        """Add a hold, with what a damaged record can be rebuilt from."""
-        record = self.record
-        assert record is not None
-        since = clock.now()
-        data: dict[str, Any] = {"provider": record.provider, "settings": record.settings, "options": record.options}
-        self.slot.take(Hold(who, self.boot, {"path": record.path, "since": since, **data}))
-
-    def note(self, handle: dict[str, Any]) -> None:
-        """Make a provider's handle durable in the middle of its work."""
-        assert self.record is not None
-        self.record.handle = dict(handle)
-        self.slot.save(self.record, intent=True)
-
-    def finish(self) -> bool:
-        """Undo the mount, and remove the record. What fails is remembered for recover, and raised.
-
-        The slot is still there, and its lock held: the caller goes on with it, or erases it. Return False where the
-        storage system can still be at work on a mount that was given up: the record stays, for recover to ask again.
-        """
-        record = self.record
-        assert record is not None
-        try:
-            certain = self.provider().unmount(record.volume, record.handle, self.note)
-        except DvdcliError as error:
-            if record.status == MOUNTED:
-                record.status = UNMOUNTING
-            self.slot.save_failure(record, str(error))
-            raise
-        if not certain and self._unsure and clock.now()["uptime"] - record.since.get("uptime", 0.0) < LATE:
-            return False
-        self.slot.clear()
-        self.record = self._provider = None
-        self._intended = self._unsure = False
-        return True
-
-    def forget_older_boot(self) -> None:
-        """Void every hold of an older boot, and the mount; the attachment stays for the provider to prove."""
-        assert self.record is not None
-        self.slot.drop_all()
-        self.holds = {}
-        self.record.path = ""
-
-    def is_unheard(self, hold: str) -> bool:
-        """Return whether the mount that took *hold* was killed before it could answer: then nobody relies on it."""
-        return self.record is not None and self.record.status == MOUNTING and self.record.adding == hold
-
-    def drop_dead_call(self, hold: str) -> bool:
-        """Drop the hold of a mount that was killed before it could answer; return whether there was one.
-
-        That of *hold*'s own caller stays: it is here again.
-        """
-        record = self.record
-        assert record is not None
-        if record.status != MOUNTING or record.adding in ("", hold):
-            return False
-        self.slot.drop(record.adding)
-        return self.holds.pop(record.adding, None) is not None
-
-    def undo(self, added: str) -> str:
-        """After a failed call: drop the hold that it added, and unmount if that was the last.
-
-        Return why that has to be left for recover, "" where it is done. Never raises.
-        """
-        try:
-            if added:
-                self.slot.drop(added)
-            if self.slot.holds(self.boot):
-                return ""
-            if not self._intended:
-                self.slot.erase()
-                return ""
-            self.deadline = Deadline(UNDO_TIMEOUT)
-            self.patience = 0.0
-            self._provider = None
-            mark_if_possible(self.slot)
-            if self.finish():
-                self.slot.erase()
-        except (DvdcliError, OSError) as error:
-            output.to_syslog(f"{self.slot} is left for recover: {error}")
-            return f"the mount is left for recover: {error}"
-        return ""
-
-    def release_unrecorded(self) -> None:
-        """Unmount what no record tells of, if the storage system says that it is mounted here.
-
-        A driver that is not there or does not answer has nothing of ours: that is said in syslog, and is no failure.
-        """
-        damaged = self.slot.is_damaged()
-        try:
-            self.patience = 0.0
-            self.begin({})
-            path = self.provider().path(self.volume.name)
-        except DvdcliError as error:
-            self.slot.erase()
-            if not isinstance(error, NotFoundError):
-                output.warn(f"unmount {self.slot}: nothing is on record, and the driver cannot be asked: {error}")
-            return
-        if not path and not damaged:
-            self.slot.erase()
-            return
-        self.adopt(path)
-        if self.finish():
-            self.slot.erase()
-
-    def known(self) -> Record:
-        """Return the record, where there is one for sure."""
-        assert self.record is not None
-        return self.record
-
-    def believe(self, path: str) -> None:
-        """Take the volume, which has no record, for mounted at *path*: not on disk yet."""
-        record = self.known()
-        record.status, record.path, record.boot = MOUNTED, path, self.boot
-        record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
-
-    def adopt(self, path: str) -> None:
-        """Put on record, as unmounting, what is mounted at *path* without one."""
-        assert self.record is not None
-        self.record.status, self.record.path, self.record.boot = UNMOUNTING, path, self.boot
-        self.slot.mark()
-        self.slot.save(self.record, intent=True)
-
-    def _rebuilt(self) -> Record:
-        """Return a record made anew from a valid hold, which repeats what matters."""
-        for hold in self.holds.values():
-            data = {"driver": self.volume.driver, "name": self.volume.name, "status": MOUNTING, "boot": self.boot}
-            blank = Record(self.volume, "", {}, {}).to_json()
-            try:
-                wanted = {key: hold.data[key] for key in ("provider", "settings", "options", "path")}
-                return Record.from_json({**blank, **data, **wanted})
-            except (ValueError, KeyError):
-                continue
-        name, provider = providers.find(self.volume.driver, Config(), self.deadline, self.patience)
-        record = Record(self.volume, name, provider.pinned, {})
-        record.boot = self.boot
-        return record
 
 
 def mount(
@@ -325,14 +70,6 @@ def mount(
             raise
     finally:
         lock.release()
-
-
-def mark_if_possible(slot: Slot) -> None:
-    """Leave a marker for recover; where there is no space for one, the failure itself is told to the caller."""
-    try:
-        slot.mark()
-    except OSError:
-        return  # a full disk: letting go must work all the same
 
 
 def _finish_first(work: Work) -> None:

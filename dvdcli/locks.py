@@ -71,8 +71,8 @@ def wait(path: str, deadline: Deadline) -> None:
     )  # fmt: skip
     try:
         queue.acquire()
-    except filelock.Timeout:
-        return
+    except (filelock.Timeout, FileExistsError):
+        return  # the latter where the directory goes while filelock looks for it
     queue.release()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, Exit, TryAgainError, from_os_error
-from dvdcli.lifecycle import Work, mark_if_possible
 from dvdcli.linux import mountinfo
 from dvdcli.state import State, boot_id
 from dvdcli.volume import MOUNTED, MOUNTING
+from dvdcli.work import Work, mark_if_possible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -303,7 +303,8 @@ def test_the_first_container_goes_on_whatever_fails_in_the_second(home, agent, p
 
 
 def test_it_gives_up_before_the_agent_kills_it():
-    from dvdcli.lifecycle import MOUNT_TIMEOUT, UNDO_TIMEOUT, UNMOUNT_TIMEOUT
+    from dvdcli.lifecycle import MOUNT_TIMEOUT, UNMOUNT_TIMEOUT
+    from dvdcli.work import UNDO_TIMEOUT
 
     assert 90 < MOUNT_TIMEOUT + UNDO_TIMEOUT < 120
     assert 500 < UNMOUNT_TIMEOUT < 600

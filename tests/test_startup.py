@@ -30,7 +30,7 @@ HOOK_WAY = {
     "dvdcli", "dvdcli.__main__", "dvdcli.clock", "dvdcli.config", "dvdcli.errors", "dvdcli.fastjson", "dvdcli.hook",
     "dvdcli.http", "dvdcli.lifecycle", "dvdcli.linux", "dvdcli.linux.files", "dvdcli.linux.mountinfo", "dvdcli.locks",
     "dvdcli.output", "dvdcli.providers", "dvdcli.providers.base", "dvdcli.providers.docker",
-    "dvdcli.providers.plugins", "dvdcli.state", "dvdcli.volume",
+    "dvdcli.providers.plugins", "dvdcli.state", "dvdcli.volume", "dvdcli.work",
 }  # fmt: skip
 # What an isolator's calls import besides.
 ISOLATOR_WAY = {

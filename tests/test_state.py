@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from dvdcli import locks
+from dvdcli.clock import Deadline
 from tests.gate import flags
 
 STATE = 6
@@ -218,3 +220,14 @@ def test_a_full_disk(home, verb):
         assert home.leftovers() == ["filler"]
     finally:
         subprocess.run(["umount", home.state], check=True)
+
+
+def test_waiting_for_a_lock_whose_directory_goes(tmp_path, monkeypatch):
+    """filelock makes the directory, finds that it is there, and looks again when it is not any more."""
+    import filelock
+
+    def gone(self):
+        raise FileExistsError(17, "File exists", str(tmp_path))
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", gone)
+    locks.wait(str(tmp_path / "lock"), Deadline(5))
