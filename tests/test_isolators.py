@@ -457,7 +457,9 @@ def test_what_the_child_inherits(shared, home, stand_in):
     lines = told.read_text().split("\n")
     assert int(lines[0]) == 4, "0, 1, 2, and ls's own"
     assert lines[1] == "/"
-    assert [line.split()[1] for line in lines[2:4]] == ["0" * 16, "0" * 16], "SIGPIPE is not ignored any more"
+    masks = [int(line.split()[1], 16) for line in lines[2:4]]
+    internal = 0b11 << 31  # 32 and 33 are the C library's own, and nobody's to reset
+    assert [mask & ~internal for mask in masks] == [0, 0], "SIGPIPE is not ignored any more"
     assert lines[4].strip() == lines[5]
     assert lines[6:8] == ["mount --isolator", home.env["DVDCLI_STATE_DIR"]]
 
