@@ -30,6 +30,7 @@
 #include <stout/try.hpp>
 
 #include "core/run.hpp"
+#include "core/text.hpp"
 
 namespace dvdcli {
 
@@ -161,16 +162,21 @@ inline std::string misfit(const google::protobuf::FieldDescriptor* field, const 
       }
       fits = false;
       break;
-    case Field::CPPTYPE_STRING:
     case Field::CPPTYPE_ENUM:
+      fits = value.is<JSON::String>() &&
+        field->enum_type()->FindValueByName(value.as<JSON::String>().value) != nullptr;
+      break;
+    case Field::CPPTYPE_STRING:
       fits = value.is<JSON::String>();
       break;
     case Field::CPPTYPE_BOOL:
       fits = value.is<JSON::Boolean>();
       break;
-    default:  // None of ours is negative or has a fraction.
-      fits = value.is<JSON::Number>() &&
-        stringify(value).find_first_not_of("0123456789") == std::string::npos;
+    default: {  // None of ours is negative, has a fraction, or more than 31 bits.
+      const std::string digits = value.is<JSON::Number>() ? stringify(value) : "";
+      fits = !digits.empty() && digits.find_first_not_of("0123456789") == std::string::npos &&
+        (digits.size() < 10 || (digits.size() == 10 && digits <= "2147483647"));
+    }
   }
   return fits ? "" : field->full_name() + " cannot be " + stringify(value);
 }
@@ -179,9 +185,18 @@ inline std::string misfit(const google::protobuf::FieldDescriptor* field, const 
 // Returns the answer's fields, once it is seen to be one. Its pending lines are logged.
 inline Try<JSON::Object> opened(const std::string& answer)
 {
+  if (!looksLikeObject(answer)) {
+    const std::vector<std::string> lines = linesOf(answer.substr(0, 80));
+    return Error("dvdcli answered no JSON, but '" + (lines.empty() ? "" : lines[0]) + "'");
+  }
   const Try<JSON::Object> object = JSON::parse<JSON::Object>(answer);
   if (object.isError()) {
     return Error("dvdcli answered no JSON: " + object.error());
+  }
+  for (const auto& entry : object.get().values) {
+    if (entry.first != "protocol" && entry.first != "launch" && entry.first != "pending") {
+      return Error("dvdcli's answer has an unknown field '" + entry.first + "'");
+    }
   }
   const auto protocol = object.get().values.find("protocol");
   if (protocol == object.get().values.end() || stringify(protocol->second) != "1") {
@@ -197,11 +212,21 @@ inline Try<JSON::Object> opened(const std::string& answer)
 }
 
 
+// Returns the fields of the answer that a call had; logs what dvdcli had to say besides.
+inline Try<JSON::Object> heard(const Outcome& outcome)
+{
+  for (const std::string& line : outcome.warnings) {
+    LOG(WARNING) << "dvdcli: " << line;
+  }
+  return outcome.ok ? opened(outcome.text) : Try<JSON::Object>(Error(outcome.text));
+}
+
+
 // Returns the launch message in an answer, None where there is nothing to do.
 template <typename Launch>
-Try<Option<Launch>> launch(const std::string& answer)
+Try<Option<Launch>> launch(const Outcome& outcome)
 {
-  const Try<JSON::Object> object = opened(answer);
+  const Try<JSON::Object> object = heard(outcome);
   if (object.isError()) {
     return Error(object.error());
   }
@@ -247,8 +272,7 @@ process::Future<Option<Launch>> prepare(
   const int seconds = (settings.timeout.empty() ? 100 : std::stoi(settings.timeout)) + 20;
   const std::shared_ptr<process::Promise<Option<Launch>>> promise(new process::Promise<Option<Launch>>());
   run({settings.dvdcli, "mount", request + fields + "}", seconds}, [promise](const Outcome& outcome) {
-    const Try<Option<Launch>> result =
-      outcome.ok ? launch<Launch>(outcome.text) : Try<Option<Launch>>(Error(outcome.text));
+    const Try<Option<Launch>> result = launch<Launch>(outcome);
     if (result.isError()) {
       promise->fail(result.error());
     } else {
@@ -264,7 +288,7 @@ inline process::Future<Nothing> cleanup(const Settings& settings, const mesos::C
   const std::string request = envelope(settings) + ",\"container_id\":" + idList(id) + "}";
   const std::shared_ptr<process::Promise<Nothing>> promise(new process::Promise<Nothing>());
   run({settings.dvdcli, "unmount", request, 600}, [promise](const Outcome& outcome) {
-    const Try<JSON::Object> result = outcome.ok ? opened(outcome.text) : Try<JSON::Object>(Error(outcome.text));
+    const Try<JSON::Object> result = heard(outcome);
     if (result.isError()) {
       promise->fail(result.error());
     } else {
@@ -283,7 +307,7 @@ inline process::Future<Nothing> recover(
   const std::string request = envelope(settings) + ",\"containers\":" + containers + ",\"orphans\":" + orphans + "}";
   const std::shared_ptr<process::Promise<Nothing>> promise(new process::Promise<Nothing>());
   run({settings.dvdcli, "recover", request, 45}, [promise](const Outcome& outcome) {
-    const Try<JSON::Object> result = outcome.ok ? opened(outcome.text) : Try<JSON::Object>(Error(outcome.text));
+    const Try<JSON::Object> result = heard(outcome);
     if (result.isError()) {
       LOG(ERROR) << "dvdcli could not recover, and every volume stays as it is: " << result.error();
     }

@@ -89,11 +89,14 @@ mesos::slave::Isolator* create(const mesos::Parameters& parameters)
 } // namespace {
 } // namespace dvdcli {
 
-// The name of a module is the name of the variable, so these are seen outside.
+// The name of a module is the name of the variable: these two are seen outside,
+// and nothing else (exported.map).
 
+__attribute__((visibility("default")))
 mesos::modules::Module<mesos::slave::Isolator> org_dvdcli_mesos_VolumeIsolator(
     MESOS_MODULE_API_VERSION, MESOS_VERSION, "dvdcli", "", "External volumes, by dvdcli", nullptr, dvdcli::create);
 
 // The name of mesos-module-dvdi: the flags of agents that had it keep working.
+__attribute__((visibility("default")))
 mesos::modules::Module<mesos::slave::Isolator> com_emccode_mesos_DockerVolumeDriverIsolator(
     MESOS_MODULE_API_VERSION, MESOS_VERSION, "dvdcli", "", "External volumes, by dvdcli", nullptr, dvdcli::create);

@@ -21,6 +21,10 @@ from tests.isolators import Isolator
 SOURCE = Path(__file__).parents[1] / "isolators"
 NAME = "org_dvdcli_mesos_VolumeIsolator"
 ALIAS = "com_emccode_mesos_DockerVolumeDriverIsolator"
+MISSING = [tool for tool in ("g++", "cmake", "protoc") if shutil.which(tool) is None]
+NEEDS_COMPILER = pytest.mark.skipif(
+    bool(MISSING), reason=f"there is no {', '.join(MISSING)} to build the isolators with"
+)
 
 
 def quietly(*line: str | Path) -> None:

@@ -182,3 +182,28 @@ def in_process(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Home
     for key, value in home.env.items():
         monkeypatch.setenv(key, value)
     return lambda: home
+
+
+# For the isolators' tests
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A directory that all workers of pytest-xdist build in."""
+    base = tmp_path_factory.getbasetemp()
+    path = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "isolators"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+@pytest.fixture
+def stand_in(home):
+    """Write a stand-in for dvdcli: a shell script."""
+
+    def write(script):
+        path = home.root / "stand-in"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    return write

@@ -13,41 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents import ALIAS, NAME, SOURCE, Agent, built, quietly, refused_agent
+from tests.agents import ALIAS, NAME, NEEDS_COMPILER, SOURCE, Agent, built, quietly, refused_agent
 from tests.doubles.launcher import launch
 from tests.doubles.plugin import Reply, err
 from tests.expect import wait_until
 from tests.isolators import number, variables
 
-MISSING = [tool for tool in ("g++", "cmake", "protoc") if shutil.which(tool) is None]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"there is no {', '.join(MISSING)} to build the isolators with")
+pytestmark = NEEDS_COMPILER
 # One release of each API generation and of each dialect of its messages.
 RELEASES = ["0.23.1", "0.24.2", "0.25.1", "0.26.2", "0.27.3", "0.28.3", "1.0.4", "1.3.2", "1.6.2", "1.9.0", "1.11.0"]
 NEWEST = "1.11.0"
 CLONE_NEWNS = 0x20000
 ONE = variables(NAME="v", DRIVER="plug")
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory):
-    """A directory that all workers of pytest-xdist build in."""
-    base = tmp_path_factory.getbasetemp()
-    path = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "isolators"
-    path.mkdir(exist_ok=True)
-    return path
-
-
-@pytest.fixture
-def stand_in(home):
-    """Write a stand-in for dvdcli: a shell script."""
-
-    def write(script):
-        path = home.root / "stand-in"
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-        return path
-
-    return write
 
 
 def answer(launch_message):

@@ -1,14 +1,16 @@
 #include "child.hpp"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#ifndef SYS_close_range
+#define SYS_close_range 436  // the same on every architecture but Alpha
+#endif
 
 namespace dvdcli {
 namespace {
@@ -22,6 +24,16 @@ struct Entry
   uint8_t type;
   char name[1];
 };
+
+
+std::vector<std::string> agentsEnvironment()
+{
+  std::vector<std::string> found;
+  for (char** each = environ; each != nullptr && *each != nullptr; ++each) {
+    found.push_back(*each);
+  }
+  return found;
+}
 
 
 int number(const char* name)
@@ -41,13 +53,11 @@ int number(const char* name)
 // open in a container is an end of file that never comes.
 void closeAbove2(int but)
 {
-#ifdef SYS_close_range
   if ((but == 3 || ::syscall(SYS_close_range, 3, but - 1, 0) == 0) &&
       ::syscall(SYS_close_range, but + 1, ~0U, 0) == 0) {
     return;
   }
-#endif
-  // Not in place: the directory changes while it is read, so until it is stable.
+  // A kernel before 5.9. The directory changes while it is read: until it is stable.
   const int directory = ::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   for (bool closed = directory >= 0; closed;) {
     closed = false;
@@ -70,32 +80,38 @@ void closeAbove2(int but)
 } // namespace {
 
 
-Child::Child(const std::string& _path, const std::vector<std::string>& arguments)
-  : path(_path), words(arguments)
+Words::Words(const std::vector<std::string>& _words) : words(_words)
 {
   for (std::string& word : words) {
-    argv.push_back(&word[0]);
+    pointers.push_back(&word[0]);
   }
-  argv.push_back(nullptr);
+  pointers.push_back(nullptr);
 }
 
 
-pid_t Child::fork(const Descriptors& descriptors)
+Child::Child(const std::string& _path, const std::vector<std::string>& arguments)
+  : path(_path), argv(arguments), environment(agentsEnvironment()) {}
+
+
+pid_t Child::fork(const Descriptors& descriptors) const
 {
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid == 0) {
     start(parent, descriptors);
   }
+  if (pid > 0) {
+    ::setpgid(pid, pid);  // Here too: whoever kills the group must find it.
+  }
   return pid;
 }
 
 
-void Child::start(pid_t parent, const Descriptors& descriptors)
+void Child::start(pid_t parent, const Descriptors& descriptors) const
 {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) {
-    ::_exit(127);  // It died before that call could be heard.
+    ::_exit(127);  // The agent died before that call could be heard.
   }
   ::setpgid(0, 0);
 
@@ -111,9 +127,10 @@ void Child::start(pid_t parent, const Descriptors& descriptors)
   ::dup2(descriptors.in, 0);
   ::dup2(descriptors.out, 1);
   ::dup2(descriptors.err, 2);
+  ::close(descriptors.in);  // Whatever the limit is, one more can be opened now.
   closeAbove2(descriptors.exec);
   if (::chdir("/") == 0) {
-    ::execve(path.c_str(), argv.data(), environ);
+    ::execve(path.c_str(), argv.data(), environment.data());
   }
   const int error = errno;
   if (::write(descriptors.exec, &error, sizeof(error)) < 0) {

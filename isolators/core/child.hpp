@@ -10,6 +10,23 @@
 
 namespace dvdcli {
 
+// A list of words in the form that execve(2) wants.
+class Words
+{
+public:
+  explicit Words(const std::vector<std::string>& _words);
+
+  Words(const Words&) = delete;
+  Words& operator=(const Words&) = delete;
+
+  char* const* data() const { return pointers.data(); }
+
+private:
+  std::vector<std::string> words;
+  std::vector<char*> pointers;
+};
+
+
 class Child
 {
 public:
@@ -18,19 +35,20 @@ public:
   struct Descriptors { int in, out, err, exec; };
 
   // Everything that needs memory is done here. The environment is the agent's.
-  Child(const std::string& path, const std::vector<std::string>& arguments);
+  Child(const std::string& _path, const std::vector<std::string>& arguments);
 
   // Returns the pid, or -1 with errno set. The child leads a process group of
-  // its own, has no descriptor but 0, 1 and 2, no signal blocked or ignored, and
-  // is killed when the thread that calls this ends.
-  pid_t fork(const Descriptors& descriptors);
+  // its own, is in /, has no descriptor but 0, 1 and 2, no signal blocked or
+  // ignored, and is killed when the thread that calls this ends. All signals
+  // have to be blocked here: no handler of the agent's may run in the child.
+  pid_t fork(const Descriptors& descriptors) const;
 
 private:
-  [[noreturn]] void start(pid_t parent, const Descriptors& descriptors);
+  [[noreturn]] void start(pid_t parent, const Descriptors& descriptors) const;
 
-  std::string path;
-  std::vector<std::string> words;
-  std::vector<char*> argv;
+  const std::string path;
+  const Words argv;
+  const Words environment;
 };
 
 } // namespace dvdcli {

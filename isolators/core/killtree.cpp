@@ -30,9 +30,8 @@ std::map<pid_t, pid_t> parents()
       continue;
     }
     char line[512];
-    const size_t size = ::fread(line, 1, sizeof(line) - 1, file);
+    line[::fread(line, 1, sizeof(line) - 1, file)] = '\0';
     ::fclose(file);
-    line[size] = '\0';
     // The name in parentheses can have parentheses in it: the last one ends it.
     const size_t end = std::string(line).rfind(')');
     int parent = 0;
@@ -68,24 +67,20 @@ void killTree(pid_t pid)
   // Stopped first, so that none forks on while it is looked for: a child whose
   // parent is gone cannot be told from a stranger.
   ::kill(-pid, SIGSTOP);
-  std::set<pid_t> found;
-  for (int round = 0; round < 10; ++round) {
-    const std::set<pid_t> now = descendants(pid);
-    bool more = false;
+  std::set<pid_t> stopped;
+  std::set<pid_t> now = descendants(pid);
+  for (int round = 0; round < 10 && now != stopped; ++round) {
     for (const pid_t each : now) {
-      if (found.insert(each).second) {
-        ::kill(each, SIGSTOP);
-        more = true;
-      }
+      ::kill(each, SIGSTOP);
     }
-    if (!more) {
-      break;
-    }
+    stopped = now;
+    now = descendants(pid);
   }
-  for (const pid_t each : found) {
+  for (const pid_t each : now) {
     ::kill(each, SIGKILL);
   }
   ::kill(-pid, SIGKILL);
+  ::kill(pid, SIGKILL);
 }
 
 } // namespace dvdcli {

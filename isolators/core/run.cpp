@@ -3,31 +3,33 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <thread>
 
 #include "child.hpp"
 #include "killtree.hpp"
+#include "text.hpp"
 
 namespace dvdcli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
 
 const size_t LONGEST_ANSWER = 16 << 20;
 const size_t LONGEST_REASON = 8 << 10;
 
-// What a process that cannot be killed (it waits for a dead disk) may take to
-// end after its deadline, before the caller hears of it all the same.
+// What a killed process may take to end, before the caller hears of it all the
+// same: one that waits for a dead disk cannot be killed.
 const std::chrono::seconds GRACE(5);
 
 
@@ -35,8 +37,18 @@ struct Descriptor
 {
   int value = -1;
 
+  Descriptor() = default;
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
   ~Descriptor() { close(); }
-  void close() { if (value >= 0) { ::close(value); value = -1; } }
+
+  void close()
+  {
+    if (value >= 0) {
+      ::close(value);
+    }
+    value = -1;
+  }
 };
 
 
@@ -54,8 +66,10 @@ struct Pipe
     }
     read.value = ::fcntl(ends[0], F_DUPFD_CLOEXEC, 3);
     write.value = ::fcntl(ends[1], F_DUPFD_CLOEXEC, 3);
+    const int error = errno;
     ::close(ends[0]);
     ::close(ends[1]);
+    errno = error;
     return read.value >= 0 && write.value >= 0;
   }
 };
@@ -77,40 +91,34 @@ public:
 
   void start()
   {
-    // No signal of the agent's is handled here, and a lost reader is an error of write(2).
+    // No signal of the agent's is handled here or in the child, and a reader
+    // that is gone is an error of write(2).
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
 
     if (!in.open() || !out.open() || !err.open() || !exec.open() || !ended.open()) {
-      return tell({false, "no pipe for " + command.path + ": " + ::strerror(errno)});
+      return fail("no pipe for " + name() + ": " + ::strerror(errno));
     }
-
-    const Child::Descriptors theirs = {in.read.value, out.write.value, err.write.value, exec.write.value};
-    const pid_t pid = Child(command.path, {command.path, command.verb, "--isolator"}).fork(theirs);
+    const Child child(command.path, {command.path, command.verb, "--isolator"});
+    const pid_t pid = child.fork({in.read.value, out.write.value, err.write.value, exec.write.value});
     if (pid < 0) {
-      return tell({false, "no process for " + command.path + ": " + ::strerror(errno)});
+      return fail("no process for " + name() + ": " + ::strerror(errno));
     }
-    in.read.close();
-    out.write.close();
-    err.write.close();
-    exec.write.close();
-    for (const Descriptor* each : {&in.write, &out.read, &err.read, &exec.read}) {
+    for (Descriptor* each : {&in.read, &out.write, &err.write, &exec.write}) {
+      each->close();
+    }
+    for (Descriptor* each : {&in.write, &out.read, &err.read, &exec.read}) {
       unblock(*each);
     }
 
     std::thread waiter;
     try {
-      // WNOWAIT: the pid stays the child's until no kill can be on its way to it.
-      waiter = std::thread([this, pid]() {
-        siginfo_t info;
-        while (::waitid(P_PID, pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {}
-        ended.write.close();
-      });
-    } catch (const std::exception&) {
+      waiter = std::thread([this, pid]() { awaitEnd(pid); });
+    } catch (const std::exception& error) {
       killTree(pid);
       reap(pid);
-      return tell({false, "no thread to wait for " + command.path});
+      return fail("no thread to wait for " + name() + ": " + error.what());
     }
     attend(pid);
     waiter.join();
@@ -118,12 +126,20 @@ public:
   }
 
 private:
+  // Says when the child has ended. It stays a zombie (WNOWAIT), and its pid its
+  // own, until no kill can be on its way to it any more.
+  void awaitEnd(pid_t pid)
+  {
+    siginfo_t info;
+    while (::waitid(P_PID, pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {}
+    ended.write.close();
+  }
+
   // Feeds and reads the child until it has ended. Its descriptors may stay open
-  // for ever: something that it started, or that the agent did, can have them.
+  // for ever: something that it started can have them.
   void attend(pid_t pid)
   {
     Clock::time_point deadline = Clock::now() + std::chrono::seconds(command.seconds);
-    size_t sent = 0;
     for (;;) {
       if (sent == command.request.size()) {
         in.write.close();
@@ -134,52 +150,64 @@ private:
         {err.read.value, POLLIN, 0},
         {in.write.value, POLLOUT, 0},
       };
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-      const int ready = ::poll(polled, 4, left < 0 ? 0 : static_cast<int>(left) + 1);
+      const auto left = duration_cast<milliseconds>(deadline - Clock::now()).count();
+      if (::poll(polled, 4, left < 0 ? 0 : static_cast<int>(left) + 1) < 0) {
+        continue;  // EINTR: a debugger's
+      }
+      hear();
       if (polled[0].revents != 0) {
-        take(&out.read, &answer, LONGEST_ANSWER);
-        take(&err.read, &reason, LONGEST_REASON);
         return;
       }
-      if (ready == 0) {
-        if (late) {
-          tell({false, told() + ", and cannot be killed"});
-          deadline = Clock::now() + std::chrono::hours(24);
-          continue;
-        }
-        late = true;
-        killTree(pid);
-        deadline = Clock::now() + GRACE;
-        continue;
-      }
-      if (polled[1].revents != 0) {
-        take(&out.read, &answer, LONGEST_ANSWER);
-      }
-      if (polled[2].revents != 0) {
-        take(&err.read, &reason, LONGEST_REASON);
-      }
       if (polled[3].revents != 0) {
-        const ssize_t count =
-          ::write(in.write.value, command.request.data() + sent, command.request.size() - sent);
-        if (count > 0) {
-          sent += count;
-        } else if (errno != EAGAIN && errno != EINTR) {
-          in.write.close();  // It does not want more: its exit status says what it made of that.
+        feed();
+      }
+      if (Clock::now() >= deadline) {
+        if (late) {
+          tell({false, overdue() + ", and cannot be killed", {}});
+          deadline += std::chrono::hours(24);
+        } else {
+          late = true;
+          killTree(pid);
+          deadline = Clock::now() + GRACE;
         }
       }
     }
   }
 
-  // Reads what is there, and keeps one byte more than `longest` at most.
-  static void take(Descriptor* from, std::string* to, size_t longest)
+  void feed()
+  {
+    const ssize_t count = ::write(in.write.value, command.request.data() + sent, command.request.size() - sent);
+    if (count >= 0) {
+      sent += count;
+    } else if (errno != EAGAIN && errno != EINTR) {
+      in.write.close();  // It does not want more: its exit status says what it made of that.
+    }
+  }
+
+  void hear()
+  {
+    take(&out.read, [this](const char* data, size_t size) {
+      if (answer.size() <= LONGEST_ANSWER) {
+        answer.append(data, size);
+      }
+    });
+    take(&err.read, [this](const char* data, size_t size) {
+      said.append(data, size);  // Its end is what counts.
+      if (said.size() > 2 * LONGEST_REASON) {
+        said.erase(0, said.size() - LONGEST_REASON);
+      }
+    });
+  }
+
+  // Reads what is there; not for ever, where that comes without an end.
+  template <typename Use>
+  static void take(Descriptor* from, const Use& use)
   {
     char buffer[65536];
-    for (int round = 0; from->value >= 0 && round < 64; ++round) {
+    for (int round = 0; from->value >= 0 && round < 32; ++round) {
       const ssize_t count = ::read(from->value, buffer, sizeof(buffer));
       if (count > 0) {
-        if (to->size() <= longest) {
-          to->append(buffer, std::min<size_t>(count, longest + 1 - to->size()));
-        }
+        use(buffer, count);
       } else if (count == 0) {
         from->close();
       } else if (errno != EINTR) {
@@ -198,69 +226,56 @@ private:
     return reaped == pid ? status : -1;
   }
 
-  std::string told() const
+  Outcome outcome(int status) const
   {
-    return command.path + " " + command.verb + " did not end in " + std::to_string(command.seconds) + " s";
-  }
-
-  Outcome outcome(int status)
-  {
+    std::vector<std::string> lines = linesOf(said);
+    int error = 0;
+    std::string what;
     if (late) {
-      return {false, told() + " and was killed" + tail()};
+      what = overdue() + " and was killed";
+    } else if (::read(exec.read.value, &error, sizeof(error)) == sizeof(error)) {
+      what = command.path + " cannot be run: " + ::strerror(error);
+    } else if (status == -1) {
+      what = name() + " ended, and its exit status was taken by another part of the agent";
+    } else if (WIFSIGNALED(status)) {
+      what = name() + " was ended by signal " + std::to_string(WTERMSIG(status));
+    } else if (WEXITSTATUS(status) != 0 && lines.empty()) {
+      what = name() + " ended with status " + std::to_string(WEXITSTATUS(status)) + " and without a word";
+    } else if (WEXITSTATUS(status) != 0) {
+      what = lines.back();
+      lines.pop_back();
+    } else if (answer.size() > LONGEST_ANSWER) {
+      what = name() + " answered with more than " + std::to_string(LONGEST_ANSWER) + " bytes";
+    } else {
+      return {true, answer, lines};
     }
-    int number = 0;
-    if (::read(exec.read.value, &number, sizeof(number)) == sizeof(number)) {
-      return {false, command.path + " cannot be run: " + ::strerror(number)};
-    }
-    if (status == -1) {
-      return {false, "somebody else took the exit status of " + command.path + tail()};
-    }
-    if (WIFSIGNALED(status)) {
-      return {false, command.path + " was ended by signal " + std::to_string(WTERMSIG(status)) + tail()};
-    }
-    if (WEXITSTATUS(status) != 0) {
-      const std::string line = trimmed(reason);
-      return {false, !line.empty() ? line :
-        command.path + " ended with status " + std::to_string(WEXITSTATUS(status)) + " and without a word"};
-    }
-    if (answer.size() > LONGEST_ANSWER) {
-      return {false, command.path + " answered with more than " + std::to_string(LONGEST_ANSWER) + " bytes"};
-    }
-    return {true, answer};
+    return {false, what, lines};
   }
 
-  std::string tail() const
-  {
-    const std::string line = trimmed(reason);
-    return line.empty() ? "" : ": " + line;
-  }
+  std::string name() const { return command.path + " " + command.verb; }
 
-  static std::string trimmed(std::string text)
-  {
-    if (text.size() > LONGEST_REASON) {
-      text.replace(LONGEST_REASON - 3, std::string::npos, "...");
-    }
-    const size_t last = text.find_last_not_of(" \n\r\t");
-    return last == std::string::npos ? "" : text.substr(0, last + 1);
-  }
+  std::string overdue() const { return name() + " did not end in " + std::to_string(command.seconds) + " s"; }
+
+  void fail(const std::string& what) { tell({false, what, {}}); }
 
   void tell(const Outcome& outcome)
   {
-    if (done) {
-      const std::function<void(const Outcome&)> once = std::move(done);
-      done = nullptr;
-      once(outcome);
+    if (!told) {
+      told = true;
+      done(outcome);
     }
   }
 
   const Command command;
-  std::function<void(const Outcome&)> done;
+  const std::function<void(const Outcome&)> done;
   Pipe in, out, err;
-  Pipe exec;   // carries the error of a failed execve(2)
+  Pipe exec;   // carries the error of an execve(2) that fails
   Pipe ended;  // is closed when the child has ended
+  size_t sent = 0;
   std::string answer;
-  std::string reason;
+  std::string said;
   bool late = false;
+  bool told = false;
 };
 
 } // namespace {
@@ -268,31 +283,12 @@ private:
 
 void run(const Command& command, const std::function<void(const Outcome&)>& done)
 {
-  const std::shared_ptr<Call> call(new Call(command, done));
   try {
+    const std::shared_ptr<Call> call = std::make_shared<Call>(command, done);
     std::thread([call]() { call->start(); }).detach();
   } catch (const std::exception& error) {
-    done({false, std::string("no thread to run ") + command.path + ": " + error.what()});
+    done({false, "no thread to run " + command.path + " " + command.verb + ": " + error.what(), {}});
   }
-}
-
-
-std::string quote(const std::string& text)
-{
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      char escaped[8];
-      ::snprintf(escaped, sizeof(escaped), "\\u%04x", c);
-      quoted += escaped;
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "\"";
 }
 
 } // namespace dvdcli {

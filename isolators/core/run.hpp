@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace dvdcli {
 
@@ -17,15 +18,13 @@ struct Command
 
 struct Outcome
 {
-  bool ok;           // exit status 0
-  std::string text;  // its stdout; or, in one line, why there is none
+  bool ok;                            // exit status 0
+  std::string text;                   // its stdout; or, in one line, why there is none
+  std::vector<std::string> warnings;  // what else it said on stderr, for the log
 };
 
 // Returns at once. `done` is called exactly once, from a thread of our own, or
 // from this one if no thread can be had. It must not throw.
 void run(const Command& command, const std::function<void(const Outcome&)>& done);
-
-// Returns `text` as a JSON string. Bytes that are no ASCII stay as they are.
-std::string quote(const std::string& text);
 
 } // namespace dvdcli {
