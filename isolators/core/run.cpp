@@ -95,7 +95,7 @@ public:
     // that is gone is an error of write(2).
     sigset_t all;
     sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    pthread_sigmask(SIG_BLOCK, &all, &agents);
 
     if (!in.open() || !out.open() || !err.open() || !exec.open() || !ended.open()) {
       return fail("no pipe for " + name() + ": " + ::strerror(errno));
@@ -262,6 +262,14 @@ private:
   {
     if (!told) {
       told = true;
+      // What follows is the agent's: the next isolator may be prepared right here,
+      // and start a child. A SIGPIPE that waits for this thread is our own.
+      sigset_t pipe;
+      sigemptyset(&pipe);
+      sigaddset(&pipe, SIGPIPE);
+      const struct timespec now = {0, 0};
+      while (::sigtimedwait(&pipe, nullptr, &now) == SIGPIPE) {}
+      pthread_sigmask(SIG_SETMASK, &agents, nullptr);
       done(outcome);
     }
   }
@@ -271,6 +279,7 @@ private:
   Pipe in, out, err;
   Pipe exec;   // carries the error of an execve(2) that fails
   Pipe ended;  // is closed when the child has ended
+  sigset_t agents;  // the signals that are blocked in the agent's own threads
   size_t sent = 0;
   std::string answer;
   std::string said;
