@@ -216,6 +216,18 @@ def remove(timeout: float, **flags: Any) -> int:
 
 
 @dvdcli.command()
+@with_options(*FLAGS, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
+def resize(timeout: float, **flags: Any) -> int:
+    """Make a volume larger, to --volumeopts size=SIZE, and its file system where it is mounted here.
+
+    Where it is not, the file system grows at the next mount.
+    """
+    asked = Asked(flags)
+    inventory.resize(asked.volume, asked.options, Deadline(timeout))
+    return Exit.DONE
+
+
+@dvdcli.command()
 @with_options(*FLAGS, timeout_option(inventory.READ_TIMEOUT), *TALK)
 def get(timeout: float, **flags: Any) -> int:
     """Print the name of a volume that exists."""

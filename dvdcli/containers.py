@@ -12,7 +12,7 @@ import os
 from dvdcli import clock, fastjson, output
 from dvdcli.errors import TryAgainError, UsageError
 from dvdcli.linux import files
-from dvdcli.locks import Lock, try_lock, wait
+from dvdcli.locks import Lock, acquire
 from dvdcli.state import State, make_root, refuse_newer, remove_directory
 from dvdcli.volume import SCHEMA, Volume, decode, encode
 
@@ -100,22 +100,19 @@ class Container:
 
         Raises TryAgainError at the *deadline*, OSError.
         """
-        path = f"{self.directory}/lock"
-        while True:
+        def tell() -> None:
+            if cancel:
+                files.touch(f"{self.directory}/cancelled")
+
+        return acquire(f"{self.directory}/lock", deadline, self._make, tell)
+
+    def _make(self) -> None:
+        make_root(self._root)
+        for directory in (os.path.dirname(self.directory), self.directory):
             try:
-                lock = try_lock(path)
-                if lock is not None:
-                    return lock
-                if cancel:
-                    files.touch(f"{self.directory}/cancelled")
-                wait(path, deadline)
-            except FileNotFoundError:
-                make_root(self._root)
-                for directory in (os.path.dirname(self.directory), self.directory):
-                    try:
-                        os.mkdir(directory, 0o700)
-                    except (FileExistsError, FileNotFoundError):
-                        continue
+                os.mkdir(directory, 0o700)
+            except (FileExistsError, FileNotFoundError):
+                continue
 
     def check(self) -> None:
         """Raise TryAgainError where the call under way was cancelled."""

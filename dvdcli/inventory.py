@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dvdcli import output, providers
 from dvdcli.config import Config
-from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError
+from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError, UsageError
 from dvdcli.state import State, boot_id
 from dvdcli.volume import UNMOUNTING, Volume
 from dvdcli.work import PATIENCE, Work, mark_if_possible
@@ -94,6 +94,27 @@ def create(volume: Volume, options: dict[str, str], deadline: Deadline) -> None:
             provider.check(options)
             provider.create(volume.name, options)
             output.to_syslog(f"created the volume {volume}")
+        finally:
+            slot.erase_if_empty()
+    finally:
+        lock.release()
+
+
+def resize(volume: Volume, options: dict[str, str], deadline: Deadline) -> None:
+    """Make *volume* as large as *options* say. Raises UsageError, NotFoundError."""
+    slot = State().slot(volume)
+    lock = slot.acquire(deadline)
+    try:
+        try:
+            work = Work(slot, deadline)
+            found = None if work.record else providers.find(volume.driver, Config(), deadline, PATIENCE)
+            provider = found[1] if found else work.provider()
+            provider.guard = slot.guard
+            if set(provider.canonical(options)) != {"size"}:
+                raise UsageError("resize takes one volume option, the size", "--volumeopts size=SIZE")
+            provider.check(options)
+            provider.resize(volume.name, options)
+            output.to_syslog(f"resized the volume {volume} to {provider.canonical(options)['size']}")
         finally:
             slot.erase_if_empty()
     finally:

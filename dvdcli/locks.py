@@ -10,6 +10,8 @@ from dvdcli.errors import TryAgainError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dvdcli.clock import Deadline
 
 _SLICE = 1.0  # seconds between two looks at whether the file that we wait for is still the one in place
@@ -49,6 +51,25 @@ def try_lock(path: str) -> Lock | None:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def acquire(
+    path: str, deadline: Deadline, make: Callable[[], None], busy: Callable[[], object] | None = None
+) -> Lock:
+    """Take the lock at *path*; *make* makes its directory where there is none, *busy* is called before each wait.
+
+    Raises TryAgainError at the *deadline*, and OSError.
+    """
+    while True:
+        try:
+            lock = try_lock(path)
+            if lock is not None:
+                return lock
+            if busy is not None:
+                busy()
+            wait(path, deadline)
+        except FileNotFoundError:
+            make()
 
 
 def wait(path: str, deadline: Deadline) -> None:

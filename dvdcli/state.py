@@ -4,6 +4,7 @@
     volumes/<driver>/<name>/record.json
     volumes/<driver>/<name>/holds/<who>.json     letting go is an unlink, which needs no space on a full disk
     containers/<id>/                             see containers.py
+    claims/<provider>/<id>/                      see claims.py
     pending/<driver>/<name>                      an empty marker for each volume that needs recover
     boot                                         the boot whose first recover has looked at every record
 """
@@ -17,7 +18,7 @@ from dvdcli import fastjson, output
 from dvdcli.config import state_directory
 from dvdcli.errors import StateError, UsageError
 from dvdcli.linux import files
-from dvdcli.locks import Lock, try_lock, wait
+from dvdcli.locks import Lock, acquire
 from dvdcli.volume import SCHEMA, Hold, Record, Volume, decode, encode
 
 TYPE_CHECKING = False
@@ -81,7 +82,7 @@ class Slot:
     """The place of one volume in the state: its lock, its record, its holds, its pending marker.
 
     *volume* is None where a long name's hash is all that is known, until the record has been read. With *look_only*
-    a damaged record is left where it is.
+    a damaged record is left where it is. `guard` is the descriptor of its lock, while that is held.
     """
 
     def __init__(self, root: str, driver: str, name: str, volume: Volume | None) -> None:
@@ -91,6 +92,7 @@ class Slot:
         self.marker = f"{root}/pending/{driver}/{name}"
         self.damaged = False
         self.look_only = False
+        self.guard = -1
         self._fresh: list[str] = []
 
     def __str__(self) -> str:
@@ -102,15 +104,9 @@ class Slot:
 
     def acquire(self, deadline: Deadline) -> Lock:
         """Take the volume's lock, making its directory. Raises TryAgainError at the *deadline*, and OSError."""
-        path = f"{self.directory}/lock"
-        while True:
-            try:
-                lock = try_lock(path)
-                if lock is not None:
-                    return lock
-                wait(path, deadline)
-            except FileNotFoundError:
-                self._make()
+        lock = acquire(f"{self.directory}/lock", deadline, self._make)
+        self.guard = lock.descriptor
+        return lock
 
     def _make(self) -> None:
         make_root(self.root)

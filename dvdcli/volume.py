@@ -70,12 +70,13 @@ class Record:
 
     *status* is mounting, mounted or unmounting. *provider* and *settings* are pinned when the record is made: what
     undoes the mount uses those. *adding* is the hold that the call under way adds itself, "" where it adds none.
-    *handle* is the provider's own. *fresh* is true from the volume's creation to its first mount. *boot* and
-    *mount_namespace* say where the mount was made; *failure* is the last one's text.
+    *handle* is the provider's own; *claim* is the id of the disk that the record has, or is about to have. *fresh* is
+    true from the volume's creation to its first mount. *boot* and *mount_namespace* say where the mount was made;
+    *failure* is the last one's text.
     """
 
     __slots__ = (
-        "adding", "boot", "failure", "fresh", "handle", "mount_namespace",
+        "adding", "boot", "claim", "failure", "fresh", "handle", "mount_namespace",
         "options", "path", "provider", "settings", "since", "status", "volume",
     )  # fmt: skip
 
@@ -87,6 +88,7 @@ class Record:
         self.status = MOUNTING
         self.path = ""
         self.handle: dict[str, Any] = {}
+        self.claim = ""
         self.adding = ""
         self.fresh = False
         self.boot = ""
@@ -110,7 +112,8 @@ class Record:
             for key in cls.__slots__:
                 if key == "volume":
                     continue
-                value, kind = data[key], type(getattr(record, key))
+                default = getattr(record, key)
+                value, kind = data.get(key, default) if key == "claim" else data[key], type(default)
                 if type(value) is not kind:
                     raise ValueError(f"{key} is no {kind.__name__}")
                 setattr(record, key, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dvdcli import clock, output, providers
 from dvdcli.clock import Deadline
 from dvdcli.config import Config
-from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError
+from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError
 from dvdcli.linux import mountinfo
 from dvdcli.state import boot_id
 from dvdcli.volume import MOUNTED, MOUNTING, UNMOUNTING, Hold, Record
@@ -68,18 +68,23 @@ class Work:
         """Return the provider that the record pins."""
         record = self.record
         if self._provider is None and record is not None:
-            self._provider = providers.pinned(
-                record.provider, record.volume.driver, record.settings, self.deadline, self.patience
+            self._provider = self._equipped(
+                providers.pinned(record.provider, record.volume.driver, record.settings, self.deadline, self.patience),
+                record.options,
             )
         if self._provider is None:
             raise DvdcliError(f"{self.slot} has no provider")
         return self._provider
 
+    def _equipped(self, provider: Provider, options: dict[str, str]) -> Provider:
+        provider.guard, provider.given = self.slot.guard, options
+        return provider
+
     def begin(self, options: dict[str, str]) -> None:
         """Make a record, not yet on disk, for a volume that has none: the driver is looked up now, and never again."""
         name, provider = providers.find(self.volume.driver, Config(), self.deadline, self.patience)
         provider.check(options)
-        self._provider = provider
+        self._provider = self._equipped(provider, options)
         self.record = Record(self.volume, name, provider.pinned, options)
 
     def is_proven(self) -> bool:
@@ -90,16 +95,9 @@ class Work:
         return self.path_today() == record.path
 
     def path_today(self) -> str:
-        """Return where the storage system has the volume mounted; "" too where it knows it but says an error."""
-        provider, name = self.provider(), self.volume.name
-        if provider.get(name) is None:
-            return ""
-        try:
-            return provider.path(name)
-        except TryAgainError:
-            raise
-        except DvdcliError:
-            return ""
+        """Return where the volume is mounted by the storage system's own word, or proof, of today; "" for nowhere."""
+        record = self.known()
+        return self.provider().mounted_at(record.volume, record.handle)
 
     def forward(self, adding: str, explicit: bool | None, dress: Callable[[str], None] | None = None) -> str:
         """Mount the volume, made if need be and allowed, and return its path.
@@ -109,7 +107,7 @@ class Work:
         record, provider = self.record, self.provider()
         assert record is not None
         name = record.volume.name
-        missing = provider.get(name) is None
+        missing = not provider.identity(record.handle) and provider.get(name) is None
         was_there = record.path or self.holds  # an empty volume in its place would be no help to who uses it
         if missing and (was_there or (Config().explicit_create() if explicit is None else explicit)):
             raise NotFoundError(f"there is no volume {record.volume}", "create it first, with dvdcli create")
@@ -133,7 +131,7 @@ class Work:
             self._unsure = False  # refused in so many words
             raise
         self._unsure = False
-        if record.fresh and dress is not None:
+        if (record.fresh or mounted.fresh) and dress is not None:
             dress(mounted.path)
         record.status, record.adding, record.failure, record.fresh = MOUNTED, "", "", False
         record.path, record.handle = mounted.path, mounted.handle
@@ -151,9 +149,31 @@ class Work:
 
     def note(self, handle: dict[str, Any]) -> None:
         """Make a provider's handle durable in the middle of its work."""
-        assert self.record is not None
-        self.record.handle = dict(handle)
-        self.slot.save(self.record, intent=True)
+        record, identity = self.known(), self.provider().identity(handle)
+        if identity and identity != record.claim:
+            self._claim(record, identity)
+        record.handle = dict(handle)
+        self.slot.save(record, intent=True)
+
+    def _claim(self, record: Record, identity: str) -> None:
+        from dvdcli.claims import Claim
+
+        record.claim = identity
+        self.slot.save(record, intent=True)  # through this the claim of a killed call is dropped in the end
+        try:
+            Claim(record.provider, identity).take(record.volume, self.deadline)
+        except BaseException:
+            record.claim = ""
+            self.slot.save(record, intent=True)
+            raise
+
+    def _drop_claim(self, record: Record) -> None:
+        from dvdcli.claims import Claim
+
+        try:
+            Claim(record.provider, record.claim).drop(record.volume, Deadline(UNDO_TIMEOUT))
+        except (DvdcliError, OSError) as error:
+            output.debug(f"the claim on {record.claim} is void, and stays: {error}")
 
     def finish(self) -> bool:
         """Undo the mount, and remove the record. What fails is remembered for recover, and raised.
@@ -161,9 +181,12 @@ class Work:
         The slot is still there, and its lock held: the caller goes on with it, or erases it. Return False where the
         storage system can still be at work on a mount that was given up: the record stays, for recover to ask again.
         """
-        record = self.record
-        assert record is not None
+        record = self.known()
         try:
+            if not record.handle and self.slot.is_damaged():
+                here = self.provider().here(record.volume.name)
+                if here is not None and here.handle:
+                    self.note(here.handle)
             certain = self.provider().unmount(record.volume, record.handle, self.note)
         except DvdcliError as error:
             if record.status == MOUNTED:
@@ -173,6 +196,8 @@ class Work:
         if not certain and self._unsure and clock.now()["uptime"] - record.since.get("uptime", 0.0) < LATE:
             return False
         self.slot.clear()
+        if record.claim:
+            self._drop_claim(record)
         self.record = self._provider = None
         self._intended = self._unsure = False
         return True
@@ -233,16 +258,22 @@ class Work:
         try:
             self.patience = 0.0
             self.begin({})
-            path = self.provider().path(self.volume.name)
+            here = self.provider().here(self.volume.name)
         except DvdcliError as error:
             self.slot.erase()
             if not isinstance(error, NotFoundError):
                 output.warn(f"unmount {self.slot}: nothing is on record, and the driver cannot be asked: {error}")
             return
-        if not path and not damaged:
+        if here is None and not damaged:
             self.slot.erase()
             return
-        self.adopt(path)
+        self.adopt(here.path if here else "")
+        try:
+            if here and here.handle:
+                self.note(here.handle)
+        except InUseError:  # another record has it: nothing here is ours
+            self.slot.erase()
+            return
         if self.finish():
             self.slot.erase()
 

@@ -67,7 +67,9 @@ def test_owner_of_a_new_volume_who_can_reach_it(home):
     subprocess.run(["touch", f"{path}/file"], user=1234, group=4321, extra_groups=[], check=True)
 
 
-@pytest.mark.parametrize("option", ["size=5", "mode=999", "mode=", "uid=root", "uid=-1"])
+@pytest.mark.parametrize(
+    "option", ["size=0", "size=5x", "size=-1", "fsType=ext4", "mode=999", "mode=", "uid=root", "uid=-1"]
+)
 def test_options_that_are_none(home, option):
     done = local(home, "mount", "v", f"--volumeopts={option}")
     assert (done.code, done.err.count("\n")) == (2, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 
@@ -13,14 +14,15 @@ class Mount:
     *id* is the kernel's, and no two mounts of any namespaces have the same; *parent* is the id of the mount that it
     is in. *device* is "major:minor", *root* the path inside that file system which is mounted at *path*; *propagates*
     says whether an unmount elsewhere reaches this mount (it is shared or a slave), *shared* whether what is mounted in
-    it appears elsewhere.
+    it appears elsewhere. *type* is the file system's, *source* what was mounted: a path, or any word.
     """
 
-    __slots__ = ("device", "id", "parent", "path", "propagates", "root", "shared")
+    __slots__ = ("device", "id", "parent", "path", "propagates", "root", "shared", "source", "type")
 
     def __init__(
-        self, mount_id: str, parent: str, device: str, root: str, path: str, propagates: bool, shared: bool
-    ) -> None:
+        self, mount_id: str, parent: str, device: str, root: str, path: str, propagates: bool, shared: bool,
+        fs_type: str = "", source: str = "",
+    ) -> None:  # fmt: skip
         self.id = mount_id
         self.parent = parent
         self.device = device
@@ -28,6 +30,23 @@ class Mount:
         self.path = path
         self.propagates = propagates
         self.shared = shared
+        self.type = fs_type
+        self.source = source
+
+    def is_of(self, number: str) -> bool:
+        """Return whether this is a mount of the block device "major:minor" *number*.
+
+        btrfs has numbers of its own in the table; there the node that was mounted tells.
+        """
+        if self.device == number:
+            return True
+        if not self.device.startswith("0:") or not self.source.startswith("/"):
+            return False
+        try:
+            status = os.lstat(self.source)
+        except OSError:
+            return False
+        return stat.S_ISBLK(status.st_mode) and f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}" == number
 
 
 class User:
@@ -58,11 +77,13 @@ def parse(text: str) -> list[Mount]:
         fields = line.split(" ")
         if len(fields) < 7 or "-" not in fields[6:]:
             continue
-        tags = fields[6 : fields.index("-", 6)]
+        dash = fields.index("-", 6)
+        tags = fields[6:dash]
         shared = any(tag.startswith("shared:") for tag in tags)
         propagates = shared or any(tag.startswith("master:") for tag in tags)
         root, path = _unescape(fields[3]), _unescape(fields[4])
-        mounts.append(Mount(fields[0], fields[1], fields[2], root, path, propagates, shared))
+        fs_type, source = (_unescape(field) for field in [*fields[dash + 1 :], "", ""][:2])
+        mounts.append(Mount(fields[0], fields[1], fields[2], root, path, propagates, shared, fs_type, source))
     return mounts
 
 
@@ -81,6 +102,21 @@ def namespace(pid: int | str = "self") -> str:
         return os.readlink(f"/proc/{pid}/ns/mnt")
     except OSError:
         return ""
+
+
+def read_in(space: str) -> list[Mount]:
+    """Return the mounts of the mount namespace *space*, as any process in it sees them; none where nobody is in it."""
+    if space in ("", namespace()):
+        return read()
+    pids = (name for name in os.listdir("/proc") if name.isdigit())
+    return next((read(pid) for pid in pids if namespace(pid) == space), [])
+
+
+def at(path: str, mounts: list[Mount]) -> Mount | None:
+    """Return the mount that is uppermost at exactly *path*, None where nothing is mounted there."""
+    there = [mount for mount in mounts if mount.path == path]
+    below = {mount.parent for mount in there}
+    return next((mount for mount in there if mount.id not in below), None)
 
 
 def _within(path: str, directory: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dvdcli.errors import UsageError
+from dvdcli.errors import DvdcliError, TryAgainError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from dvdcli.volume import Volume
 
     Note = Callable[[dict[str, Any]], None]
+
+
+_UNITS = {"M": 20, "G": 30, "T": 40}
 
 
 class Option:
@@ -37,6 +40,26 @@ class Option:
         raise UsageError(f"the volume option {key}={value} is not {kinds[self.kind]}")
 
 
+class SizeOption(Option):
+    """A size: a whole number of GiB, or of MiB, GiB or TiB with M, G or T behind it. Parsed, it is in bytes."""
+
+    __slots__ = ()
+
+    def __init__(self, help_text: str, default: int = 0) -> None:
+        super().__init__(int, default, help_text)
+
+    def parse(self, key: str, value: str) -> int:
+        """Return *value* in bytes. Raises UsageError."""
+        number, unit = value.strip(), "G"
+        for ending in ("iB", "B", "ib", "b"):
+            number = number.removesuffix(ending)
+        if number[-1:].upper() in _UNITS:
+            number, unit = number[:-1], number[-1].upper()
+        if not (number.isascii() and number.isdigit() and 0 < len(number) < 8 and int(number)):
+            raise UsageError(f"the volume option {key}={value} is no size", "a number of GiB, or with M, G or T")
+        return int(number) << _UNITS[unit]
+
+
 class Info:
     """What a storage system says of a volume: its *name* for it, and the *mountpoint* on this host, "" for none."""
 
@@ -48,13 +71,17 @@ class Info:
 
 
 class Mounted:
-    """The outcome of a mount: the absolute *path* on this host, and the provider's *handle* for undoing it."""
+    """The outcome of a mount: the absolute *path* on this host, and the provider's *handle* for undoing it.
 
-    __slots__ = ("handle", "path")
+    *fresh* says that the volume's file system was made for this mount.
+    """
 
-    def __init__(self, path: str, handle: Mapping[str, Any]) -> None:
+    __slots__ = ("fresh", "handle", "path")
+
+    def __init__(self, path: str, handle: Mapping[str, Any], fresh: bool = False) -> None:
         self.path = path
         self.handle = dict(handle)
+        self.fresh = fresh
 
 
 class Provider:
@@ -65,33 +92,51 @@ class Provider:
     starting. A provider never sees the mount state, and can be killed anywhere: each method, called again, goes on
     from whatever it finds.
 
+    `options` are those of a volume by name, None where they are not ours to know; `aliases` other spellings of them, in
+    lower case. An option is found in any case. `guard` is a descriptor of the volume's lock, which the programs that
+    work on its device inherit; `given` are the options on record.
+
     Errors: NotFoundError (no such volume), InUseError (in use elsewhere, by whom), TryAgainError (not available now),
     DvdcliError (refused).
     """
 
     settings: ClassVar[Mapping[str, Option]] = {}
     options: ClassVar[Mapping[str, Option] | None] = {}
+    aliases: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> None:
         self.driver = driver
         self.pinned: dict[str, Any] = dict(settings)
         self.deadline = deadline
         self.patience = patience
+        self.guard = -1
+        self.given: Mapping[str, str] = {}
 
     def check(self, options: Mapping[str, str]) -> None:
         """Raise UsageError for an option that this provider does not know or that is not of its kind."""
+        for key, value in self.canonical(options).items():
+            if self.options is not None:
+                self.options[key].parse(key, value)
+
+    def canonical(self, options: Mapping[str, str]) -> dict[str, str]:
+        """Return *options* by the names that this provider has for them. Raises UsageError for one that is unknown."""
         if self.options is None:
-            return
+            return dict(options)
+        spellings = {**self.aliases, **{key.lower(): key for key in self.options}}
+        found: dict[str, str] = {}
         for key, value in options.items():
-            if key not in self.options:
+            name = key if key in self.options else spellings.get(key.lower())
+            if name is None:
                 known = ", ".join(sorted(self.options)) or "none"
                 raise UsageError(f"the driver {self.driver} has no volume option {key!r}", f"the known ones: {known}")
-            self.options[key].parse(key, value)
+            if found.setdefault(name, value) != value:
+                raise UsageError(f"the volume option {name} is given twice, as {found[name]!r} and {value!r}")
+        return found
 
     def option(self, options: Mapping[str, str], key: str) -> Any:
-        """Return the value of the option *key*, parsed, or its default."""
-        declared = (self.options or {})[key]
-        return declared.parse(key, options[key]) if key in options else declared.default
+        """Return the value of the option *key*, parsed, or its default. Raises UsageError."""
+        declared, given = (self.options or {})[key], self.canonical(options)
+        return declared.parse(key, given[key]) if key in given else declared.default
 
     def create(self, name: str, options: Mapping[str, str]) -> None:
         """Make the volume *name*; one that is there is fine."""
@@ -128,6 +173,36 @@ class Provider:
         was asked for and given up; True where it is certain that nothing is left.
         """
         raise NotImplementedError
+
+    def mounted_at(self, volume: Volume, handle: Mapping[str, Any]) -> str:
+        """Return where *volume*, whose record has *handle*, is mounted today by proof; "" where that is not proven.
+
+        "" too where the storage system knows the volume but says an error. Raises TryAgainError.
+        """
+        if self.get(volume.name) is None:
+            return ""
+        try:
+            return self.path(volume.name)
+        except TryAgainError:
+            raise
+        except DvdcliError:
+            return ""
+
+    def here(self, name: str) -> Mounted | None:
+        """Return what this host has of the volume *name* although nothing is on record; None where it has nothing.
+
+        The path is "" where the volume is only attached.
+        """
+        path = self.path(name)
+        return Mounted(path, {}) if path else None
+
+    def identity(self, handle: Mapping[str, Any]) -> str:
+        """Return the storage system's id of the volume of *handle*, which one record alone can have; "" for none."""
+        return ""
+
+    def resize(self, name: str, options: Mapping[str, str]) -> None:
+        """Make the volume *name* as large as *options* say. One that has that size is fine; none is made smaller."""
+        raise DvdcliError(f"the driver {self.driver} cannot resize volumes", "resize it where it was made")
 
     def scope(self) -> str:
         """Return whether the volumes are seen from this host alone, `local`, or from every host, `global`."""

@@ -1,7 +1,8 @@
 """The embedded default: a volume is a directory on this host, kept across unmounts, gone only with `remove`.
 
-    <root>/<volume>/name    the volume's full name
-    <root>/<volume>/data    the volume; its path never changes
+    <root>/<volume>/name     the volume's full name
+    <root>/<volume>/data     the volume; its path never changes
+    <root>/<volume>/image    where it was made with a size: the blocks of what is mounted at data, see image.py
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import os
 from dvdcli.config import mounts_directory
 from dvdcli.errors import DvdcliError, InUseError, NotFoundError, UsageError
 from dvdcli.linux import files
-from dvdcli.providers.base import Info, Mounted, Option, Provider
+from dvdcli.providers.base import Info, Mounted, Option, Provider, SizeOption
+from dvdcli.providers.ownership import OWNERSHIP, check_ownership, dress
 from dvdcli.volume import encode
 
 TYPE_CHECKING = False
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
 
     from dvdcli.clock import Deadline
     from dvdcli.providers.base import Note
+    from dvdcli.providers.image import ImageProvider
     from dvdcli.volume import Volume
-
-_UNCHANGED = 2**32 - 1  # chown(2)'s "leave it"
 
 
 class LocalProvider(Provider):
@@ -31,10 +32,13 @@ class LocalProvider(Provider):
 
     settings = {"path": Option(str, "", "the directory that holds the volumes")}  # noqa: RUF012
     options = {  # noqa: RUF012
-        "uid": Option(int, _UNCHANGED, "the owner of a new volume"),
-        "gid": Option(int, _UNCHANGED, "the group of a new volume"),
-        "mode": Option(str, "755", "the permissions of a new volume, in octal"),
+        "size": SizeOption("the size of a new volume, which is an image file then: a number of GiB, or with M, G or T"),
+        "fsType": Option(str, "ext4", "the file system of a new volume with a size: ext4, xfs or btrfs"),
+        "mountopts": Option(str, "", "mount options of a volume with a size, separated by commas"),
+        "overwriteFs": Option(bool, False, "make a new file system at every mount: the data on it is lost"),
+        **OWNERSHIP,
     }
+    aliases = {"newfstype": "fsType", "mountoptions": "mountopts"}  # noqa: RUF012
 
     def __init__(self, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> None:
         super().__init__(driver, settings, deadline, patience)
@@ -44,21 +48,34 @@ class LocalProvider(Provider):
         self.pinned = {"path": self._root}
 
     def check(self, options: Mapping[str, str]) -> None:
-        """Raise UsageError for an unknown option, or a mode that is none."""
+        """Raise UsageError for an unknown option, or a value that is not possible."""
         super().check(options)
-        mode = options.get("mode", "755")
-        if not (0 < len(mode) <= 4 and all(digit in "01234567" for digit in mode)):
-            raise UsageError(f"the volume option mode={mode} is no octal mode")
-        for key in ("uid", "gid"):
-            if self.option(options, key) > _UNCHANGED:
-                raise UsageError(f"the volume option {key}={options[key]} is no id", f"at most {_UNCHANGED - 1}")
+        check_ownership(self, options)
+        if {"fsType", "mountopts", "overwriteFs"} & self.canonical(options).keys():
+            self._images.check(options)
+
+    @property
+    def _images(self) -> ImageProvider:
+        """The provider of the volumes that have a size."""
+        from dvdcli.providers.image import ImageProvider
+
+        images = ImageProvider(self.driver, self._root, self.options, self.deadline)
+        images.guard = self.guard
+        return images
+
+    def _is_sized(self, name: str) -> bool:
+        return os.path.exists(f"{self._home(name)}/image")
 
     def create(self, name: str, options: Mapping[str, str]) -> None:
-        """Make the directory of the volume *name*: whole, or not at all."""
+        """Make the directory of the volume *name*, and its image where it has a size: whole, or not at all."""
         self.check(options)
-        home = self._home(name)
+        home, size = self._home(name), self.option(options, "size")
         if os.path.isdir(home):
+            self._compare(name, size)
             return
+        unused = {"fsType", "mountopts", "overwriteFs"} & self.canonical(options).keys()
+        if unused and not size:
+            raise UsageError(f"the volume option {min(unused)} is for a volume with a size", "give it a size")
         self._make_root()
         new = self._aside("new", name)
         self._discard(new)
@@ -66,8 +83,10 @@ class LocalProvider(Provider):
             os.mkdir(new, 0o711)
             os.chmod(new, 0o711)  # noqa: S103 - a task without a container path passes through
             os.mkdir(f"{new}/data", 0o700)
-            os.chown(f"{new}/data", self.option(options, "uid"), self.option(options, "gid"))
-            os.chmod(f"{new}/data", int(options.get("mode", "755"), 8))  # last: chown clears setuid and setgid
+            if size:
+                _make_image(f"{new}/image", size)
+            else:
+                dress(self, f"{new}/data", options)
             files.replace(f"{new}/name", name.encode(), durable=True)
             files.sync_directory(new)
             os.rename(new, home)
@@ -76,6 +95,13 @@ class LocalProvider(Provider):
             raise DvdcliError(f"{home} cannot be made: {error.strerror}", "see that directory") from error
         files.sync_directory(self._root)
 
+    def _compare(self, name: str, size: int) -> None:
+        """Raise UsageError where the volume *name*, which is there, has another size than *size* bytes (0 for any)."""
+        disk = self._images.find(name) if size else None
+        if size and (disk is None or disk.size != size):
+            has = f"{disk.size} bytes" if disk else "no size of its own"
+            raise UsageError(f"the volume {name!r} is there, with {has}", "resize it, or take it as it is")
+
     def remove(self, name: str) -> None:
         """Delete the volume *name* and all that is in it, unless it is mounted anywhere."""
         from dvdcli.linux import mountinfo
@@ -83,6 +109,8 @@ class LocalProvider(Provider):
         home = self._home(name)
         if os.path.isdir(home):
             users = mountinfo.users(f"{home}/data")
+            if self._is_sized(name) and self._images.locate({"id": self._images.image(name)}) is not None:
+                raise InUseError(f"the volume {name!r} is attached to a loop device", "unmount it first")
             below = [mount.path for mount in mountinfo.read() if mount.path.startswith(f"{home}/")]
             if users or below:
                 by = ", ".join([*map(str, users), *below])
@@ -95,33 +123,59 @@ class LocalProvider(Provider):
 
     def get(self, name: str) -> Info | None:
         """Return the volume *name*, None where it has no directory."""
-        home = self._home(name)
-        return Info(name, f"{home}/data") if os.path.isdir(f"{home}/data") else None
+        return Info(name, self.path(name)) if os.path.isdir(self._home(name)) else None
 
     def list(self) -> list[Info]:
         """Return all volumes."""
         found = []
         for file_name in files.names_in(self._root):
-            name = None if file_name.startswith(".") else files.read(f"{self._root}/{file_name}/name")
-            if name is not None:
-                found.append(Info(name.decode("utf-8", "backslashreplace"), f"{self._root}/{file_name}/data"))
+            data = None if file_name.startswith(".") else files.read(f"{self._root}/{file_name}/name")
+            if data is not None:
+                name = data.decode("utf-8", "backslashreplace")
+                found.append(Info(name, self.path(name)))
         return sorted(found, key=lambda info: info.name)
 
     def path(self, name: str) -> str:
-        """Return the directory of the volume *name*: it is always in place."""
-        info = self.get(name)
-        return info.mountpoint if info else ""
+        """Return the directory of the volume *name*: it is always in place, unless the volume has a size."""
+        if self._is_sized(name):
+            return self._images.path(name)
+        path = f"{self._home(name)}/data"
+        return path if os.path.isdir(path) else ""
+
+    def here(self, name: str) -> Mounted | None:
+        """Return what is attached to a loop device; that a directory is in place is no trace of a mount."""
+        return self._images.here(name) if self._is_sized(name) else None
+
+    def mounted_at(self, volume: Volume, handle: Mapping[str, Any]) -> str:
+        """Return where *volume* is."""
+        if handle.get("id"):
+            return self._images.mounted_at(volume, handle)
+        return self.path(volume.name)
+
+    def identity(self, handle: Mapping[str, Any]) -> str:
+        """Return the path of the volume's image, "" for a directory."""
+        return str(handle.get("id", ""))
 
     def mount(self, volume: Volume, options: Mapping[str, str], handle: Mapping[str, Any], note: Note) -> Mounted:
-        """Return the volume's directory."""
+        """Return the volume's directory; that of a volume with a size is mounted first."""
+        if self._is_sized(volume.name):
+            return self._images.mount(volume, options, handle, note)
         path = self.path(volume.name)
         if not path:
             raise NotFoundError(f"there is no volume {volume}")
         return Mounted(path, {})
 
     def unmount(self, volume: Volume, handle: Mapping[str, Any], note: Note) -> bool:
-        """Leave the directory where it is."""
-        return True
+        """Leave the directory where it is; a volume with a size is unmounted."""
+        return self._images.unmount(volume, handle, note) if handle.get("id") else True
+
+    def resize(self, name: str, options: Mapping[str, str]) -> None:
+        """Make the volume *name* larger, if it has a size."""
+        if self.get(name) is None:
+            raise NotFoundError(f"there is no volume {name!r}")
+        if not self._is_sized(name):
+            raise UsageError(f"the volume {name!r} is a directory: it has no size", "make another one, with a size")
+        self._images.resize(name, options)
 
     def _home(self, name: str) -> str:
         return f"{self._root}/{encode(name)}"
@@ -153,3 +207,12 @@ class LocalProvider(Provider):
             shutil.rmtree(path)
         except OSError as error:
             raise DvdcliError(f"{error.filename}: {error.strerror}", f"see what is in {path}") from error
+
+
+def _make_image(path: str, size: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(descriptor, size)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

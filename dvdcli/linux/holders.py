@@ -1,0 +1,62 @@
+"""Who keeps a device or a mount busy: the processes that have it mounted or open, in any mount namespace."""
+
+from __future__ import annotations
+
+import os
+
+from dvdcli.linux import files, mountinfo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MOST = 5  # that are named; a busy database has hundreds of files open
+
+
+def of(number: str, path: str = "") -> str:
+    """Return who uses the block device "major:minor" *number*, for an error message; "" where nobody is to be seen.
+
+    *path* is where it is mounted in our own mount namespace: that mount itself is no use of it. No file system is
+    touched, only the texts of /proc: a dead one would hang us.
+    """
+    found: list[str] = []
+    places: dict[str, list[str]] = {}  # by mount namespace, where it has the device mounted
+    own = mountinfo.namespace()
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        space = mountinfo.namespace(pid)
+        if space not in places:
+            places[space] = [mount.path for mount in mountinfo.read(pid) if mount.is_of(number)]
+            elsewhere = [place for place in places[space] if space != own or place != path]
+            found += [f"pid {pid} ({_name(pid)}) has it mounted at {place}" for place in elsewhere[:1]]
+        if pid != os.getpid() and places[space]:
+            opened = next((text for text in _open_files(pid) if _is_below(text, places[space])), "")
+            if opened:
+                found.append(f"pid {pid} ({_name(pid)}) uses {opened}")
+    if len(found) > _MOST:
+        found[_MOST:] = [f"and {len(found) - _MOST} more"]
+    return ", ".join(found)
+
+
+def _is_below(text: str, places: list[str]) -> bool:
+    return any(text == place or text.startswith(f"{place}/") for place in places)
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    links = [f"/proc/{pid}/cwd", f"/proc/{pid}/root", f"/proc/{pid}/exe"]
+    for directory in (f"/proc/{pid}/fd", f"/proc/{pid}/map_files"):
+        try:
+            links += [f"{directory}/{name}" for name in os.listdir(directory)]
+        except OSError:
+            continue
+    for link in links:
+        try:
+            yield os.readlink(link)
+        except OSError:
+            continue
+
+
+def _name(pid: int) -> str:
+    try:
+        return (files.read(f"/proc/{pid}/comm") or b"").decode("utf-8", "replace").strip()
+    except OSError:
+        return "gone"

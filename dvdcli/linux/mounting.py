@@ -1,0 +1,104 @@
+"""Mounting a device at a place of ours and unmounting it: nothing is mounted over, and nothing in use is let go of."""
+
+from __future__ import annotations
+
+import os
+
+from dvdcli import clock
+from dvdcli.errors import DvdcliError, InUseError, TryAgainError
+from dvdcli.linux import blockdev, holders, mountinfo, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dvdcli.clock import Deadline
+    from dvdcli.linux.blockdev import Device
+    from dvdcli.linux.filesystems import FileSystem
+
+BUSY = 10.0  # seconds that a busy mount is tried again: a task that is ending, a scan that looked in
+_MOST = 64  # mounts on top of each other
+
+
+def mount(
+    device: Device, kind: FileSystem, path: str, options: list[str], deadline: Deadline, guard: int
+) -> None:
+    """Mount *device* at the directory *path*, where nothing is mounted, and prove that this is what is there then.
+
+    Raises DvdcliError, TryAgainError at the *deadline*.
+    """
+    wanted = ",".join([*([kind.always] if kind.always else []), *options]) or "defaults"
+    argv = ["mount", "-n", "-i", "-t", kind.name, "-o", wanted, "--", device.path, path]
+    done = process.run(argv, deadline, guard)
+    there = mountinfo.at(path, mountinfo.read())
+    if done.code == 0 and there is not None and there.is_of(device.number):
+        return
+    if there is not None and not there.is_of(device.number):
+        process.run(["umount", "-n", "-i", "-c", "--", path], deadline, guard)
+        raise DvdcliError(f"{there.source} was mounted at {path} instead of {device}", "see what has the same UUID")
+    raise DvdcliError(f"{device} could not be mounted as {kind.name}: {done.said}", "the kernel's log says more")
+
+
+def unmount(path: str, numbers: list[str], deadline: Deadline, guard: int) -> None:
+    """Unmount whatever of the devices *numbers* is mounted at *path*; nothing mounted there is fine.
+
+    Raises InUseError, with the users, where it stays busy; DvdcliError where something else is mounted there;
+    TryAgainError where the kernel does not answer.
+    """
+    patience = deadline.sooner(BUSY)
+    pause = 0.01
+    for _ in range(_MOST * 1000):
+        there = mountinfo.at(path, mountinfo.read())
+        if there is None:
+            return
+        number = next((number for number in numbers if there.is_of(number)), "")
+        if not number:
+            raise DvdcliError(
+                f"{there.source or there.device} is mounted at {path}, which is none of ours", "unmount it by hand"
+            )
+        done = process.run(["umount", "-n", "-i", "-c", "--", path], deadline, guard)
+        if done.code == 0:
+            continue
+        after = mountinfo.at(path, mountinfo.read())
+        if after is None or after.id != there.id:
+            continue
+        if not patience.left():
+            users = holders.of(number, path)
+            raise InUseError(f"{path} is busy: {users or done.said}", "it is unmounted when they are done")
+        clock.sleep(pause)
+        pause = min(pause * 2, 0.5)
+    raise TryAgainError(f"there is no end of mounts at {path}", "see /proc/self/mountinfo")
+
+
+def is_dead(number: str) -> bool:
+    """Return whether the device under a mount has gone: taken away by another host, or pulled."""
+    return not blockdev.exists(number)
+
+
+def await_free(device: Device, deadline: Deadline) -> None:
+    """Return when nobody uses *device* any more. The kernel can write back for a while after an unmount.
+
+    Raises InUseError, with the users, where somebody has it mounted or open; TryAgainError at the *deadline*.
+    """
+    patience = deadline.sooner(BUSY)
+    pause = 0.01
+    while not device.is_free():
+        users = holders.of(device.number) if not patience.left() else ""
+        if users:
+            raise InUseError(f"{device} is in use: {users}", "it is detached when they are done")
+        if not deadline.left():
+            raise TryAgainError(f"{device} is busy: the kernel still writes to it", "try again later")
+        clock.sleep(min(pause, deadline.left()))
+        pause = min(pause * 2, 0.5)
+
+
+def make_mountpoint(path: str) -> None:
+    """Make the directory *path*, with what is missing above it: root's alone, passable for tasks. Raises OSError."""
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for directory in reversed(missing):
+        try:
+            os.mkdir(directory, 0o711)
+            os.chmod(directory, 0o711)  # noqa: S103 - tasks without a container path read below
+        except FileExistsError:
+            continue
