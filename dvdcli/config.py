@@ -57,6 +57,16 @@ def engine_socket() -> str:
     return os.environ.get("DVDCLI_ENGINE_SOCKET", ENGINE_SOCKET)
 
 
+def sysfs_directory() -> str:
+    """Return where sysfs is mounted, in which a device's serial number is read."""
+    return _directory("DVDCLI_SYSFS") or "/sys"
+
+
+def device_directory() -> str:
+    """Return where the nodes of devices are."""
+    return _directory("DVDCLI_DEV") or "/dev"
+
+
 class Config:
     """What dvdcli.toml says. An absent file is an empty one; it is read when somebody first asks."""
 

@@ -73,9 +73,10 @@ class Reply:
 
 
 def request(
-    address: Address, method: str, path: str, body: bytes, deadline: Deadline, accept: str = "application/json"
-) -> Reply:
-    """Send one request and return the reply.
+    address: Address, method: str, path: str, body: bytes, deadline: Deadline, accept: str = "application/json",
+    headers: tuple[str, ...] = (),
+) -> Reply:  # fmt: skip
+    """Send one request, with *headers* ("Name: value") besides the usual ones, and return the reply.
 
     Raises NotSentError where it certainly was not carried out, TryAgainError where the reply was lost or late, and
     DvdcliError for what is no HTTP.
@@ -84,8 +85,9 @@ def request(
     try:
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: dvdcli\r\nAccept: {accept}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
         )
+        head += "".join(f"{header}\r\n" for header in headers) + "\r\n"
         _send(connection, head.encode() + body, address, deadline)
         return _Reader(connection, address, deadline).reply()
     finally:

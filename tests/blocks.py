@@ -17,6 +17,18 @@ def backing_files() -> list[str]:
     return found
 
 
+def backing_files_below(root: Path) -> list[str]:
+    """Return the names of the loop devices whose image files are below *root*."""
+    found = []
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            if path.read_text().startswith(f"{root}/"):
+                found.append(path.parents[1].name)
+        except OSError:
+            continue
+    return found
+
+
 def content(path: Path) -> dict[str, str]:
     """Return what blkid says of the image or device at *path*."""
     done = subprocess.run(["blkid", "-p", "-o", "export", path], capture_output=True, text=True, check=False)

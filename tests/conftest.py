@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from dvdcli.linux import mountinfo
+from tests.blocks import backing_files_below
 from tests.doubles.plugin import Plugin
 
 COMMAND = Path(sys.executable).parent / "dvdcli"
@@ -153,9 +154,20 @@ class Home:
             if path.is_file() and "mounts" not in path.parts and path.name != "boot"
         )
 
+    def release(self) -> None:
+        """Unmount and detach what a test that failed has left, from this machine."""
+        if not IS_ROOT:
+            return
+        for mount in reversed(mountinfo.read()):
+            if mount.path.startswith(f"{self.root}/"):
+                subprocess.run(["umount", "-l", mount.path], check=False)
+        for name in backing_files_below(self.root):
+            subprocess.run(["losetup", "-d", f"/dev/{name}"], check=False)
+
     def close(self) -> None:
         for plugin in self.plugins:
             plugin.close()
+        self.release()
         shutil.rmtree(self.root, ignore_errors=True)
         assert [fault for plugin in self.plugins for fault in plugin.faults] == []
 

@@ -5,8 +5,6 @@ Sources: mke2fs(8), e2fsck(8), mkfs.xfs(8), xfs(5), mkfs.btrfs(8), btrfs(5), mou
 
 from __future__ import annotations
 
-import os
-
 from dvdcli.errors import DvdcliError, UsageError
 from dvdcli.linux import process
 
@@ -16,8 +14,6 @@ if TYPE_CHECKING:
     from dvdcli.linux.blockdev import Device
 
 DEFAULT = "ext4"
-_CAP_SYS_RESOURCE = 24
-_LARGEST_BLOCK = 64 << 10  # bytes: a device need not be a multiple of the file system's block
 
 # No option here names another device, a file or a program: a task chooses them, and root mounts.
 _GENERAL = (
@@ -144,46 +140,17 @@ def repair(kind: FileSystem, device: Device, deadline: Deadline, guard: int) -> 
         )
 
 
-def grow_unmounted(kind: FileSystem, device: Device, deadline: Deadline, guard: int) -> str:
-    """Let an ext file system fill *device* before it is mounted, where the kernel will not let us do it afterwards.
-
-    Return why that failed, "" where it did not. A killed resize2fs leaves what `e2fsck -p` mends at the next mount.
-    """
-    if kind.grow != ["resize2fs"] or may_grow_mounted() or _size_of_ext(device) >= device.size() - _LARGEST_BLOCK:
-        return ""
-    checked = process.run(["e2fsck", "-f", "-p", device.path], deadline, guard, kill=False)
-    done = process.run(["resize2fs", device.path], deadline, guard, kill=False) if checked.code in (0, 1) else checked
-    return "" if done.code in (0, 1) and done is not checked else f"resize2fs: {done.said}"
-
-
-def may_grow_mounted() -> bool:
-    """Return whether this process has CAP_SYS_RESOURCE, which ext4 asks for where xfs and btrfs ask for none."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        effective = next((line for line in file if line.startswith("CapEff:")), "CapEff: 0")
-    return bool(int(effective.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
-
-
-def _size_of_ext(device: Device) -> int:
-    """Return the size in bytes that the superblock on *device* says. Source: the kernel's ext4 documentation."""
-    descriptor = device.open()
-    try:
-        block = os.pread(descriptor, 1024, 1024)
-    finally:
-        os.close(descriptor)
-
-    def field(at: int) -> int:
-        return int.from_bytes(block[at : at + 4], "little")
-
-    high = field(0x150) if field(0x60) & 0x80 else 0  # the feature 64bit
-    return ((high << 32) | field(0x4)) << (10 + field(0x18))
-
-
 def grow(kind: FileSystem, device: Device, path: str, deadline: Deadline, guard: int) -> str:
-    """Let the file system mounted at *path* fill *device*; return why that failed, "" where it did not."""
+    """Let the file system mounted at *path* fill *device*; return why that failed, "" where it did not.
+
+    Never before the mount: a resize2fs that is killed there leaves what `e2fsck -p` refuses to mend. On a mounted
+    ext4 the kernel does it, in its journal, for whoever has CAP_SYS_RESOURCE.
+    """
     if not kind.grow:
         return ""
     try:
         done = process.run([*kind.grow, path if kind.grows_by_path else device.path], deadline, guard, kill=False)
     except DvdcliError as error:
         return str(error)
-    return "" if done.code == 0 else f"{kind.grow[0]}: {done.said}"
+    refused = next((line for line in done.output.splitlines() if "denied" in line), "")
+    return "" if done.code == 0 else refused or f"{kind.grow[0]}: {done.said}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PROVIDERS = {
     "docker": "dvdcli.providers.docker:DockerProvider",
+    "ebs": "dvdcli.providers.ebs.provider:EbsProvider",
     "local": "dvdcli.providers.local:LocalProvider",
 }
 GROUP = "dvdcli.providers"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from dvdcli.clock import Deadline
     from dvdcli.linux.blockdev import Device
     from dvdcli.linux.filesystems import FileSystem
     from dvdcli.providers.base import Note
@@ -75,6 +76,10 @@ class BlockProvider(Provider):
     options = FILE_SYSTEM_OPTIONS
     aliases = ALIASES
 
+    def __init__(self, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> None:
+        super().__init__(driver, settings, deadline, patience)
+        self._disks: dict[str, Disk] = {}  # what was found or made a moment ago, in this same call of ours
+
     # What a provider gives
 
     def find(self, name: str) -> Disk | None:
@@ -112,7 +117,10 @@ class BlockProvider(Provider):
     def get(self, name: str) -> Info | None:
         """Return the volume *name*, without looking whether it is mounted."""
         disk = self.find(name)
-        return None if disk is None else Info(name)
+        if disk is None:
+            return None
+        self._disks[name] = disk
+        return Info(name)
 
     def identity(self, handle: Mapping[str, Any]) -> str:
         """Return the disk's id: two records cannot have the same."""
@@ -130,9 +138,23 @@ class BlockProvider(Provider):
         device = self.locate(handle) if handle else None
         if device is None:
             return None
+        return Mounted(self.place(name, device), {**handle, "device": device.to_json()})
+
+    def place(self, name: str, device: Device | None) -> str:
+        """Return the mountpoint of the volume *name*, if *device* is mounted there; else ""."""
         there = mountinfo.at(self.mountpoint(name), mountinfo.read())
-        path = there.path if there is not None and there.is_of(device.number) else ""
-        return Mounted(path, {**handle, "device": device.to_json()})
+        return there.path if device and there and there.is_of(device.number) else ""
+
+    def fill(self, name: str, device: Device) -> None:
+        """Let the file system of the volume *name*, where it is mounted, fill *device*. Raises DvdcliError."""
+        path = self.place(name, device)
+        there = mountinfo.at(path, mountinfo.read())
+        kind = filesystems.FILE_SYSTEMS.get(there.type) if there is not None else None
+        failure = filesystems.grow(kind, device, path, self.deadline, self.guard) if kind else ""
+        if failure:
+            raise DvdcliError(
+                f"{device} is larger, but the file system at {path} is not: {failure}", "grow the file system by hand"
+            )
 
     def mounted_at(self, volume: Volume, handle: Mapping[str, Any]) -> str:
         """Return where the volume of *handle* is mounted: the mount is of the disk's own device of today."""
@@ -150,7 +172,7 @@ class BlockProvider(Provider):
         """Attach, make a file system only on a blank device, mount."""
         state = dict(handle)
         wanted = state.get("id") or volume.name
-        disk = self.find(wanted)
+        disk = self._disks.pop(wanted, None) or self.find(wanted)
         if disk is None:
             raise NotFoundError(f"there is no disk {wanted} for the volume {volume}")
         state["id"] = disk.id
@@ -193,14 +215,12 @@ class BlockProvider(Provider):
             raise InUseError(f"{device} is in use: {users}", "try again when they are done")
         kind = self._file_system(attached, options, read_only, state, note)
         filesystems.check_options(",".join(asked), [kind])
-        failure = ""
         if not read_only and not state.get("fresh"):
             filesystems.repair(kind, device, self.deadline, self.guard)
-            failure = filesystems.grow_unmounted(kind, device, self.deadline, self.guard)
         mounting.make_mountpoint(path)
         mounting.mount(device, kind, path, asked, self.deadline, self.guard)
         if not read_only and not state.get("fresh"):
-            failure = failure or filesystems.grow(kind, device, path, self.deadline, self.guard)
+            failure = filesystems.grow(kind, device, path, self.deadline, self.guard)
             if failure:
                 output.warn(f"the file system at {path} does not fill its volume: {failure}")
 

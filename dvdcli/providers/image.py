@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
-from dvdcli.errors import DvdcliError, InUseError, UsageError
-from dvdcli.linux import filesystems, loop, mountinfo
+from dvdcli.errors import InUseError, UsageError
+from dvdcli.linux import loop
 from dvdcli.providers.block import Attached, BlockProvider, Disk
 from dvdcli.volume import encode
 
@@ -82,9 +82,4 @@ class ImageProvider(BlockProvider):
         if device is None:
             return
         loop.refresh(device)
-        there = mountinfo.at(self.mountpoint(name), mountinfo.read())
-        if there is not None and there.is_of(device.number) and there.type in filesystems.FILE_SYSTEMS:
-            kind = filesystems.FILE_SYSTEMS[there.type]
-            failure = filesystems.grow(kind, device, there.path, self.deadline, self.guard)
-            if failure:
-                raise DvdcliError(f"the file system of {name!r} does not fill it: {failure}", "mount it anew")
+        self.fill(name, device)

@@ -1,0 +1,155 @@
+"""A small HTTP/1.1 server on 127.0.0.1 that can drop a connection, leave it hanging, or refuse it."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+
+
+@dataclass
+class Reply:
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+DROP = Reply(status=-1)  # close the socket without an answer
+HANG = Reply(status=-2)  # never answer
+
+
+class Web:
+    """Answer every request with what *answer* makes of it, each connection in a thread of its own."""
+
+    def __init__(self, answer: Callable[[Request], Reply], faults: list[str]) -> None:
+        self.answer = answer
+        self.faults = faults
+        self.port = 0
+        self.working = 0
+        self.lock = threading.Lock()
+        self.connections: set[socket.socket] = set()
+        self.listener: socket.socket | None = None
+        self.reserved: socket.socket | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        if self.reserved:
+            self.reserved.close()
+            self.reserved = None
+        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+        self.port = self.listener.getsockname()[1]
+        self.acceptor = threading.Thread(target=self._accept, args=(self.listener,), daemon=True)
+        self.acceptor.start()
+
+    def stop(self, *, reserve: bool = False) -> None:
+        """Listen no more; with *reserve* keep the port, so that who connects is refused and nobody else gets it."""
+        if self.listener:
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.acceptor.join(60)
+            self.listener.close()
+            self.listener = None
+        with self.lock:
+            for connection in self.connections:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+        if self.reserved:
+            self.reserved.close()
+            self.reserved = None
+        if reserve:
+            self.reserved = socket.socket()
+            self.reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.reserved.bind(("127.0.0.1", self.port))
+
+    def wait_idle(self, timeout: float = 60) -> None:
+        """Wait until no request is being carried out: a killed caller's goes on without it."""
+        give_up = time.monotonic() + timeout
+        with socket.create_connection(("127.0.0.1", self.port), timeout) as last:  # taken after all made before it
+            last.shutdown(socket.SHUT_WR)
+            last.recv(1)
+        while self._pending() and time.monotonic() < give_up:
+            time.sleep(0.005)
+
+    def _pending(self) -> bool:
+        """Tell whether a request is being answered, or has arrived on a connection without having been read."""
+        with self.lock:
+            if self.working:
+                return True
+            ready, _, _ = select.select(list(self.connections), [], [], 0)
+            return bool(ready)
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with self.lock:
+                self.connections.add(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with connection.makefile("rb") as stream:
+                while self._exchange(connection, stream):
+                    pass
+        except OSError:
+            pass  # the caller is gone
+        except Exception as error:
+            self.faults.append(f"{type(error).__name__}: {error}")
+        finally:
+            with self.lock:
+                self.connections.discard(connection)
+                connection.close()
+
+    def _exchange(self, connection: socket.socket, stream: BinaryIO) -> bool:
+        start = stream.readline().decode("latin-1").split()
+        if not start:
+            return False
+        with self.lock:
+            self.working += 1
+        try:
+            headers = {}
+            while (line := stream.readline().decode("latin-1").strip()) != "":
+                name, _, value = line.partition(":")
+                headers[name.lower()] = value.strip()
+            size = int(headers.get("content-length", "0"))
+            body = stream.read(size)
+            if len(body) < size:
+                return False  # killed while it sent
+            reply = self.answer(Request(start[0], start[1], headers, body))
+            if reply is HANG:
+                stream.read(1)
+                return False
+            if reply is DROP:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return False
+            head = f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Error')}\r\nServer: EC2\r\n"
+            for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
+                head += f"{name}: {value}\r\n"
+            connection.sendall(head.encode() + b"\r\n" + reply.body)
+            return headers.get("connection", "").lower() != "close"
+        finally:
+            with self.lock:
+                self.working -= 1

@@ -1,0 +1,61 @@
+"""What tests of EBS share: machines, each a home for dvdcli and a host of the EC2 double."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import Done, Home
+from tests.doubles.ec2 import Ec2, Host
+from tests.gate import flags
+
+REGION = "eu-west-1"
+
+
+class Machine(Home):
+    """A home whose dvdcli runs on *host*: `run` and the rest see the host's devices and metadata."""
+
+    def __init__(self, root: Path, command: Path, host: Host) -> None:
+        super().__init__(root, command)
+        self.host = host
+        self.env.update(host.env())
+
+    def ebs(self, verb: str, name: str = "v", *more: str, **options: Any) -> Done:
+        return self.run(verb, *flags(name, "ebs"), *more, **options)
+
+    def opts(self, **options: str | int) -> list[str]:
+        return [f"--volumeopts={key}={value}" for key, value in options.items()]
+
+    def configure(self, text: str) -> None:
+        self.config.write_text(f'[drivers.ebs]\nprovider = "ebs"\n{text}\n')
+
+    @property
+    def place(self) -> Path:
+        return self.state / "mounts" / "ebs" / "v"
+
+
+class Cloud:
+    """The EC2 double, and the machines in it. Closing it asserts that nobody sinned."""
+
+    def __init__(self, command: Path) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="dvd"))
+        self.command = command
+        self.ec2 = Ec2(self.root / "ec2")
+        self.ec2.gib = 64 << 20
+        self.machines: list[Machine] = []
+
+    def machine(self, letter: str = "a", **options: Any) -> Machine:
+        root = self.root / letter
+        root.mkdir()
+        machine = Machine(root, self.command, self.ec2.host(f"i-0{letter * 16}", **options))
+        self.machines.append(machine)
+        return machine
+
+    def close(self) -> None:
+        for machine in self.machines:
+            machine.release()
+        self.ec2.close()
+        for machine in self.machines:
+            machine.close()
+        assert self.ec2.faults == []
