@@ -219,3 +219,22 @@ def stand_in(home):
         return path
 
     return write
+
+
+@pytest.fixture
+def cloud(command: Path) -> Iterator[Any]:
+    from tests.ebs import Cloud  # which is built on Home
+
+    cloud = Cloud(command)
+    yield cloud
+    cloud.close()
+
+
+@pytest.fixture
+def ec2(cloud: Any) -> Any:
+    return cloud.ec2
+
+
+@pytest.fixture
+def machine(cloud: Any) -> Any:
+    return cloud.machine()

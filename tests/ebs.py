@@ -8,9 +8,16 @@ from typing import Any
 
 from tests.conftest import Done, Home
 from tests.doubles.ec2 import Ec2, Host
+from tests.expect import refused as told
 from tests.gate import flags
 
-REGION = "eu-west-1"
+FAILURE, USAGE, NOT_FOUND, IN_USE, TRY_AGAIN = 1, 2, 3, 4, 5
+
+
+def refused(done: Done, code: int, *words: str) -> None:
+    """Assert that the call failed with *code*, and one line that has all of *words* in it."""
+    line = told(done, code)
+    assert [word for word in words if word not in line] == [], line
 
 
 class Machine(Home):

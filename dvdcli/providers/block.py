@@ -19,7 +19,7 @@ import os
 
 from dvdcli import output
 from dvdcli.config import mounts_directory
-from dvdcli.errors import DvdcliError, InUseError, NotFoundError, UsageError
+from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError, UsageError
 from dvdcli.linux import filesystems, holders, mountinfo, mounting
 from dvdcli.providers.base import Info, Mounted, Option, Provider
 from dvdcli.providers.formatting import Formatter
@@ -98,6 +98,10 @@ class BlockProvider(Provider):
 
         None where this host has none.
         """
+        raise NotImplementedError
+
+    def attachment(self, handle: Mapping[str, Any]) -> str:
+        """Return what tells the attachment that the disk of *handle* has today from others, "" where it has none."""
         raise NotImplementedError
 
     def detach(self, handle: Mapping[str, Any], note: Note) -> None:
@@ -258,5 +262,16 @@ class BlockProvider(Provider):
             pass  # something is in it, or it was never made: it is no harm
         if device is not None:
             mounting.await_free(device, self.deadline)
+            if handle.get("format"):
+                self._finish_format(device, handle)
         self.detach(handle, note)
         return True
+
+    def _finish_format(self, device: Device, handle: Mapping[str, Any]) -> None:
+        try:
+            attachment = self.attachment(handle)
+            Formatter(device, attachment, self.deadline, self.guard).finish(handle["format"])
+        except TryAgainError:
+            raise
+        except DvdcliError as error:
+            output.warn(f"{device} ({handle['id']}) is left with half a file system on it: {error}")

@@ -43,12 +43,11 @@ class Formatter:
         can; *save* makes a new intent durable. Raises DvdcliError for what is neither blank nor can be mounted.
         """
         content = blank.probe(self.device, self.deadline)
-        if intent and intent.get("attachment") == self.attachment and not may_make:
+        if intent.get("attachment") == self.attachment and not may_make:
             kind = filesystems.named(str(intent.get("type")))
-            ours = (content.type, content.uuid) == (kind.name, intent.get("uuid"))
-            if ours and filesystems.is_complete(kind, self.device, self.deadline, self.guard):
+            if self._is_whole(kind, content, intent):
                 return kind, True
-            if ours or content.blank or content.is_unknown or intent.get("overwrite"):
+            if content.blank or self._is_unfinished(kind, content, intent) or intent.get("overwrite"):
                 self._make(kind, str(intent["uuid"]))
                 return kind, True
         if content.type in FILE_SYSTEMS and not overwrite:
@@ -63,6 +62,26 @@ class Formatter:
         save({"type": wanted.name, "uuid": uuid, "attachment": self.attachment, "overwrite": overwrite})
         self._make(wanted, uuid)
         return wanted, True
+
+    def finish(self, intent: dict[str, Any]) -> None:
+        """Complete what an interrupted call began to make, before the attachment is broken.
+
+        After that nobody could tell it from somebody's data. What is blank still is left so. Raises TryAgainError.
+        """
+        content = blank.probe(self.device, self.deadline)
+        kind = filesystems.named(str(intent.get("type")))
+        if intent.get("attachment") != self.attachment or self._is_whole(kind, content, intent):
+            return
+        if self._is_unfinished(kind, content, intent):
+            self._make(kind, str(intent["uuid"]))
+
+    def _is_whole(self, kind: FileSystem, content: Content, intent: dict[str, Any]) -> bool:
+        ours = (content.type, content.uuid) == (kind.name, intent.get("uuid"))
+        return ours and filesystems.is_complete(kind, self.device, self.deadline, self.guard)
+
+    def _is_unfinished(self, kind: FileSystem, content: Content, intent: dict[str, Any]) -> bool:
+        """Return whether *content*, which is not whole, is our own: mkfs writes a signature late, if ever."""
+        return content.is_unknown or (content.type, content.uuid) == (kind.name, intent.get("uuid"))
 
     def _make(self, kind: FileSystem, uuid: str) -> None:
         if not self.device.is_free():

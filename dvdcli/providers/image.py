@@ -51,7 +51,11 @@ class ImageProvider(BlockProvider):
     def attach(self, disk: Disk, options: Mapping[str, str], handle: dict[str, Any], note: Note) -> Attached:
         """Put the image on a loop device. No other host can have it: the attachment lasts as long as the file."""
         device = loop.attach(disk.id, self.deadline, self.guard)
-        return Attached(device, f"inode {os.stat(disk.id).st_ino}")
+        return Attached(device, self.attachment({"id": disk.id}))
+
+    def attachment(self, handle: Mapping[str, Any]) -> str:
+        """Return the image's inode."""
+        return f"inode {os.stat(str(handle['id'])).st_ino}"
 
     def locate(self, handle: Mapping[str, Any]) -> Device | None:
         """Return the loop device that the image is on."""

@@ -71,8 +71,9 @@ class Attacher:
     def _ask(self, volume: Ec2Volume) -> None:
         """Ask EC2 to attach *volume*, by the first device name that is free."""
         used = self._used_names()
-        free = [name for name in DEVICE_NAMES if name not in used and name not in self._refused]
-        for name in [*free, *self._refused]:
+        names = [name for name in DEVICE_NAMES if name not in used]
+        names = [name for name in names if name not in self._refused] + [n for n in names if n in self._refused]
+        for name in names:
             try:
                 self._ec2.call("attach_volume", VolumeId=volume.id, InstanceId=self._here, Device=name)
             except Ec2Error as error:
@@ -86,6 +87,7 @@ class Attacher:
                     raise
                 if name not in self._refused:
                     self._refused.append(name)
+                    names.append(name)  # once more, last
                 output.debug(f"{name}: {error.said}")
                 continue
             return

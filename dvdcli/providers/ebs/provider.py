@@ -210,7 +210,12 @@ class EbsProvider(BlockProvider):
         mine = volume.attachments[here.id]
         handle["asked"] = mine.device
         device, handle["kind"] = self._await_device(volume, mine.device, here.id)
-        return Attached(device, f"{here.id} {mine.since}", "multiAttach=true" if shared else "")
+        return Attached(device, _token(volume, here.id), "multiAttach=true" if shared else "")
+
+    def attachment(self, handle: Mapping[str, Any]) -> str:
+        """Ask EC2 since when this instance has the volume."""
+        volume = self._by_id(str(handle["id"]))
+        return _token(volume, str(handle.get("instance"))) if volume else ""
 
     def _attacher(self, instance: str) -> Attacher:
         return Attacher(self._ec2, instance, self._policy, self._by_id, self.deadline)
@@ -254,10 +259,7 @@ class EbsProvider(BlockProvider):
         """Return where the volume is mounted, by proof. On Xen a device has no number: EC2 is asked too."""
         path = super().mounted_at(volume, handle)
         if path and handle.get("kind") == devices.XEN:
-            there = self._by_id(str(handle["id"]))
-            mine = there.attachments.get(str(handle.get("instance"))) if there else None
-            if mine is None or f"{handle.get('instance')} {mine.since}" != handle.get("attachment"):
-                return ""
+            return path if self.attachment(handle) == handle.get("attachment") else ""
         return path
 
     def detach(self, handle: Mapping[str, Any], note: Note) -> None:
@@ -267,3 +269,8 @@ class EbsProvider(BlockProvider):
         while self.locate(handle) is not None and moment.left():
             clock.sleep(0.02)
 
+
+def _token(volume: Ec2Volume, instance: str) -> str:
+    """Return what tells the attachment of *volume* to *instance* from every other one, "" where there is none."""
+    mine = volume.attachments.get(instance)
+    return f"{instance} {mine.device} {mine.since}" if mine else ""

@@ -83,7 +83,7 @@ def _start(ec2: Ec2, attachment: Attachment) -> None:
         ec2.faults.append(f"{attachment.volume.id} detached from {attachment.host.id} while in use")
         _wait_free(ec2, attachment)
     else:
-        ec2.clock.after(ec2.detaching, lambda: _finish(ec2, attachment))
+        ec2.clock.after(ec2.detaching, lambda: finish(ec2, attachment))
 
 
 def _wait_free(ec2: Ec2, attachment: Attachment) -> None:
@@ -95,13 +95,13 @@ def _wait_free(ec2: Ec2, attachment: Attachment) -> None:
         if attachment.in_use():
             return False
         attachment.state = "detaching"
-        ec2.clock.after(ec2.detaching, lambda: _finish(ec2, attachment))
+        ec2.clock.after(ec2.detaching, lambda: finish(ec2, attachment))
         return True
 
     ec2.clock.until(free)
 
 
-def _finish(ec2: Ec2, attachment: Attachment) -> None:
+def finish(ec2: Ec2, attachment: Attachment) -> None:
     volume = attachment.volume
     if attachment not in volume.attachments or attachment.state != "detaching":
         return
