@@ -11,8 +11,11 @@ import struct
 import termios
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from tests.conftest import Done, Home
+
+T = TypeVar("T")
 
 
 def one_line(done: Done) -> str:
@@ -30,12 +33,13 @@ def refused(done: Done, code: int) -> str:
     return one_line(done)
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    """Return as soon as *condition* is true; fail after 20 s."""
+def wait_until(condition: Callable[[], T]) -> T:
+    """Return what *condition* returns as soon as that is true; fail after 20 s."""
     end = time.monotonic() + 20
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end
         time.sleep(0.01)
+    return found
 
 
 def can_be_interrupted() -> None:

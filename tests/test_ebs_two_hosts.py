@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -107,29 +108,29 @@ def test_attached_again_the_old_mount_is_cleared_away_and_the_new_device_mounted
     assert a.ebs("unmount", "v", "--hold=second").code == 0
 
 
+def stopping_mkfs(machine, name="v"):
+    """Return the command line of a mount whose mkfs stops in the middle of its writes."""
+    (machine.root / "trace").touch()
+    inject = ["-e", "trace=pwrite64", "-e", "inject=pwrite64:signal=STOP:when=40"]
+    line = ["strace", "-f", "-o", str(machine.root / "trace"), *inject]
+    return [*line, machine.command, "mount", "--volumedriver=ebs", f"--volumename={name}"]
+
+
 def killed_in_mkfs(machine, name="v"):
     """Mount, and kill dvdcli and mkfs in the middle of what mkfs writes; return the intent on record."""
-    line = ["strace", "-f", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", "inject=pwrite64:signal=STOP:when=7"]
-    call = [machine.command, "mount", "--volumedriver=ebs", f"--volumename={name}"]
-    with subprocess.Popen([*line, *call], env=machine.env, start_new_session=True) as process:
-        wait_until(lambda: stopped_in(process.pid, "mkfs.ext4"))
+    with subprocess.Popen(stopping_mkfs(machine, name), env=machine.env, start_new_session=True) as process:
+        wait_until(lambda: stopped(machine))
         os.killpg(process.pid, signal.SIGKILL)
     record = machine.record(name, "ebs")
     assert record["status"] == "mounting", record
     return record["handle"]["format"]
 
 
-def stopped_in(session, program):
-    """Return whether a process of *session* runs *program* and is stopped."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = path.read_text().partition("(")[2].rpartition(")")
-        except OSError:
-            continue
-        state, _, _, of = rest.split()[:4]
-        if name == program and state in "Tt" and int(of) == session:
-            return True
-    return False
+def stopped(machine, number=1):
+    """Return the *number*th process that strace saw stop in the middle of its writes, 0 as long as there is none."""
+    log = (machine.root / "trace").read_text(errors="replace")
+    found = re.findall(r"^(\d+) .*stopped by SIGSTOP", log, re.MULTILINE)
+    return int(found[number - 1]) if len(found) >= number else 0
 
 
 def test_a_format_on_record_is_not_believed_once_the_volume_was_elsewhere(a, b, ec2):
@@ -180,10 +181,12 @@ def test_a_kill_in_mkfs_is_repaired_before_the_volume_is_let_go_of(a, b, ec2, ve
 
 
 def test_an_mkfs_that_is_killed_alone_leaves_a_volume_that_can_be_mounted(a, ec2):
+    """What it began is made whole before the failed mount lets go of the volume."""
     ec2.volume("v")
-    line = ["strace", "-f", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", "inject=pwrite64:signal=KILL:when=7"]
-    call = [a.command, "mount", "--volumedriver=ebs", "--volumename=v"]
-    done = subprocess.run([*line, *call], env=a.env, capture_output=True, text=True, check=False)
-    assert (done.returncode, "signal 9" in done.stderr) == (FAILURE, True)
+    with subprocess.Popen(stopping_mkfs(a), env=a.env, start_new_session=True, stderr=subprocess.PIPE) as process:
+        os.kill(wait_until(lambda: stopped(a)), signal.SIGKILL)
+        os.kill(wait_until(lambda: stopped(a, 2)), signal.SIGCONT)
+        told = process.stderr.read().decode()
+    assert (process.returncode, "signal 9" in told) == (FAILURE, True)
     assert a.ebs("mount").code == 0
     assert a.ebs("unmount").code == 0
