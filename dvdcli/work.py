@@ -108,7 +108,8 @@ class Work:
         assert record is not None
         name = record.volume.name
         missing = not provider.identity(record.handle) and provider.get(name) is None
-        was_there = record.path or self.holds  # an empty volume in its place would be no help to who uses it
+        # An empty volume in its place would be no help to who uses it; who was killed before it was made uses nothing.
+        was_there = record.path or [who for who in self.holds if not self.is_unheard(who)]
         if missing and (was_there or (Config().explicit_create() if explicit is None else explicit)):
             raise NotFoundError(f"there is no volume {record.volume}", "create it first, with dvdcli create")
         record.status, record.adding, record.boot = MOUNTING, adding, self.boot

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,9 @@ class Cloud:
     def __init__(self, command: Path) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="dvd"))
         self.command = command
+        # Shared, as systemd has it: no other test's mount namespace keeps a copy of what is unmounted here.
+        for options in (["--bind", self.root, self.root], ["--make-shared", self.root]):
+            subprocess.run(["mount", *options], check=True)
         self.ec2 = Ec2(self.root / "ec2")
         self.ec2.gib = 64 << 20
         self.machines: list[Machine] = []
@@ -65,4 +70,6 @@ class Cloud:
         self.ec2.close()
         for machine in self.machines:
             machine.close()
+        subprocess.run(["umount", "-l", self.root], check=True)
+        shutil.rmtree(self.root)
         assert self.ec2.faults == []

@@ -5,6 +5,8 @@ Sources: mke2fs(8), e2fsck(8), mkfs.xfs(8), xfs(5), mkfs.btrfs(8), btrfs(5), mou
 
 from __future__ import annotations
 
+import os
+
 from dvdcli.errors import DvdcliError, UsageError
 from dvdcli.linux import process
 
@@ -127,6 +129,21 @@ def make(kind: FileSystem, device: Device, uuid: str, deadline: Deadline, guard:
 def is_complete(kind: FileSystem, device: Device, deadline: Deadline, guard: int) -> bool:
     """Return whether the file system on *device* is whole, by its own checker, which changes nothing."""
     return process.run([*kind.check, device.path], deadline, guard).code == 0
+
+
+def was_mounted(kind: FileSystem, device: Device) -> bool:
+    """Return whether the file system on *device*, which is not whole, can have been mounted since it was made.
+
+    ext4 has the time of its last mount, xfs a mark that stands until mkfs is done; btrfs has no signature before that.
+    """
+    descriptor = device.open()
+    try:
+        block = os.pread(descriptor, 4096, 0)
+    finally:
+        os.close(descriptor)
+    if kind.name == "xfs":
+        return not block[126]
+    return kind.name != "ext4" or any(block[1024 + 0x2C : 1024 + 0x30])
 
 
 def repair(kind: FileSystem, device: Device, deadline: Deadline, guard: int) -> None:

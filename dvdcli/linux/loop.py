@@ -38,6 +38,14 @@ def find(image: str) -> Device | None:
     return None
 
 
+def others(image: str, device: Device) -> list[str]:
+    """Return the other loop devices, at any offset, that the file *image* is on. Raises OSError."""
+    wanted = os.stat(image)
+    paths = [f"{_DEVICES}/{name}" for name in files.names_in(_SYSFS) if name.startswith("loop")]
+    backing = {path: _backing(path) for path in paths if path != device.path}
+    return [path for path, found in backing.items() if found and found[:2] == (wanted.st_dev, wanted.st_ino)]
+
+
 def _backing(path: str) -> tuple[int, int, int] | None:
     """Return the device number, the inode and the offset of what the loop device at *path* is on; None for nothing."""
     try:

@@ -43,7 +43,7 @@ def unmount(path: str, numbers: list[str], deadline: Deadline, guard: int) -> No
     Raises InUseError, with the users, where it stays busy; DvdcliError where something else is mounted there;
     TryAgainError where the kernel does not answer.
     """
-    patience = deadline.sooner(BUSY)
+    patience = deadline.sooner(min(BUSY, deadline.left() / 2))  # so that there is time left to say by whom
     pause = 0.01
     for _ in range(_MOST * 1000):
         there = mountinfo.at(path, mountinfo.read())
@@ -73,17 +73,18 @@ def is_dead(number: str) -> bool:
     return not blockdev.exists(number)
 
 
-def await_free(device: Device, deadline: Deadline) -> None:
+def await_free(device: Device, deadline: Deadline, patience_seconds: float = BUSY) -> None:
     """Return when nobody uses *device* any more. The kernel can write back for a while after an unmount.
 
-    Raises InUseError, with the users, where somebody has it mounted or open; TryAgainError at the *deadline*.
+    Raises InUseError, with the users, where somebody has it mounted or open for longer than *patience_seconds*;
+    TryAgainError at the *deadline*.
     """
-    patience = deadline.sooner(BUSY)
+    patience = deadline.sooner(min(patience_seconds, deadline.left() / 2))
     pause = 0.01
     while not device.is_free():
         users = holders.of(device.number) if not patience.left() else ""
         if users:
-            raise InUseError(f"{device} is in use: {users}", "it is detached when they are done")
+            raise InUseError(f"{device} is in use: {users}", "try again when they are done")
         if not deadline.left():
             raise TryAgainError(f"{device} is busy: the kernel still writes to it", "try again later")
         clock.sleep(min(pause, deadline.left()))

@@ -93,11 +93,10 @@ def _wait(pid: int, deadline: Deadline) -> int | None:
 
         waiting = select.poll()
         waiting.register(descriptor, select.POLLIN)
-        waiting.poll(deadline.left() * 1000)
+        ended = waiting.poll(deadline.left() * 1000)
     finally:
         os.close(descriptor)
-    ended, status = os.waitpid(pid, os.WNOHANG)
-    return status if ended else None
+    return os.waitpid(pid, 0)[1] if ended else None
 
 
 def _poll(pid: int, deadline: Deadline) -> int | None:

@@ -19,8 +19,8 @@ import os
 
 from dvdcli import output
 from dvdcli.config import mounts_directory
-from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError, UsageError
-from dvdcli.linux import filesystems, holders, mountinfo, mounting
+from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError, UsageError
+from dvdcli.linux import filesystems, mountinfo, mounting
 from dvdcli.providers.base import Info, Mounted, Option, Provider
 from dvdcli.providers.formatting import Formatter
 from dvdcli.providers.ownership import OWNERSHIP, check_ownership, dress
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from dvdcli.linux.filesystems import FileSystem
     from dvdcli.providers.base import Note
     from dvdcli.volume import Volume
+
+_LOOK = 2.0  # seconds that somebody who only looks at a device is given
 
 FILE_SYSTEM_OPTIONS = {
     "fsType": Option(str, filesystems.DEFAULT, "the file system that is made on a blank volume"),
@@ -157,7 +159,8 @@ class BlockProvider(Provider):
         failure = filesystems.grow(kind, device, path, self.deadline, self.guard) if kind else ""
         if failure:
             raise DvdcliError(
-                f"{device} is larger, but the file system at {path} is not: {failure}", "grow the file system by hand"
+                f"{device} is larger, but the file system at {path} is not: {failure}",
+                "it is tried again at the next mount",
             )
 
     def mounted_at(self, volume: Volume, handle: Mapping[str, Any]) -> str:
@@ -183,10 +186,12 @@ class BlockProvider(Provider):
         note(state)
         attached = self.attach(disk, options, state, note)
         device, path = attached.device, self.mountpoint(volume.name)
-        if not self._is_mounted(device, path, state):
-            state.update(device=device.to_json(), attachment=attached.attachment)
-            state.update(path=path, namespace=mountinfo.namespace())
+        mounted = self._is_mounted(device, path, state)
+        known = {"device": device.to_json(), "attachment": attached.attachment, "path": path}
+        if not mounted or {**state, **known} != state:
+            state.update(known, namespace=mountinfo.namespace())
             note(state)
+        if not mounted:
             self._mount(attached, path, options, state, note)
         fresh = state.pop("fresh", False)
         if fresh:
@@ -194,11 +199,14 @@ class BlockProvider(Provider):
         return Mounted(path, state, fresh)
 
     def _is_mounted(self, device: Device, path: str, state: dict[str, Any]) -> bool:
-        """Return whether *device* is mounted at *path*; clear away a mount whose device has gone."""
+        """Return whether *device* is mounted at *path*; clear away a mount whose device has gone.
+
+        A device that is free is not the one that is mounted there, but one that has got its number.
+        """
         there = mountinfo.at(path, mountinfo.read())
         if there is None:
             return False
-        if there.is_of(device.number) and device.is_that_of(state.get("device")):
+        if there.is_of(device.number) and not device.is_free():
             return True
         old = str(state.get("device", {}).get("number", ""))
         if not (old and there.is_of(old) and (mounting.is_dead(old) or old != device.number)):
@@ -214,9 +222,9 @@ class BlockProvider(Provider):
         read_only = "ro" in asked
         if attached.shared and not read_only:
             raise UsageError(f"{device} is shared: {attached.shared}", "mount it read-only, with mountopts=ro")
-        if not device.is_free():
-            users = holders.of(device.number) or "the kernel still writes to it"
-            raise InUseError(f"{device} is in use: {users}", "try again when they are done")
+        if not read_only and device.is_read_only():
+            raise DvdcliError(f"{device} is read-only", "mount it read-only, with mountopts=ro")
+        mounting.await_free(device, self.deadline, _LOOK)
         kind = self._file_system(attached, options, read_only, state, note)
         filesystems.check_options(",".join(asked), [kind])
         if not read_only and not state.get("fresh"):
@@ -256,15 +264,15 @@ class BlockProvider(Provider):
         device = self.locate(handle)
         numbers = [str(handle.get("device", {}).get("number", ""))] + ([device.number] if device else [])
         mounting.unmount(path, [number for number in numbers if number], self.deadline, self.guard)
-        try:
-            os.rmdir(path)
-        except OSError:
-            pass  # something is in it, or it was never made: it is no harm
         if device is not None:
             mounting.await_free(device, self.deadline)
             if handle.get("format"):
                 self._finish_format(device, handle)
         self.detach(handle, note)
+        try:
+            os.rmdir(path)  # not before: it would take a container's copy of the mount away
+        except OSError:
+            pass  # something is in it, or it was never made: it is no harm
         return True
 
     def _finish_format(self, device: Device, handle: Mapping[str, Any]) -> None:

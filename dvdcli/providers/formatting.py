@@ -81,7 +81,8 @@ class Formatter:
 
     def _is_unfinished(self, kind: FileSystem, content: Content, intent: dict[str, Any]) -> bool:
         """Return whether *content*, which is not whole, is our own: mkfs writes a signature late, if ever."""
-        return content.is_unknown or (content.type, content.uuid) == (kind.name, intent.get("uuid"))
+        ours = (content.type, content.uuid) == (kind.name, intent.get("uuid"))
+        return content.is_unknown or (ours and not filesystems.was_mounted(kind, self.device))
 
     def _make(self, kind: FileSystem, uuid: str) -> None:
         if not self.device.is_free():

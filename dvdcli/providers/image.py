@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 
+from dvdcli import clock
 from dvdcli.errors import InUseError, UsageError
-from dvdcli.linux import loop
+from dvdcli.linux import loop, mounting
 from dvdcli.providers.block import Attached, BlockProvider, Disk
 from dvdcli.volume import encode
 
@@ -51,6 +52,9 @@ class ImageProvider(BlockProvider):
     def attach(self, disk: Disk, options: Mapping[str, str], handle: dict[str, Any], note: Note) -> Attached:
         """Put the image on a loop device. No other host can have it: the attachment lasts as long as the file."""
         device = loop.attach(disk.id, self.deadline, self.guard)
+        others = loop.others(disk.id, device)
+        if others:
+            raise InUseError(f"{disk.id} is on {', '.join(others)} as well as on {device}", "detach it there first")
         return Attached(device, self.attachment({"id": disk.id}))
 
     def attachment(self, handle: Mapping[str, Any]) -> str:
@@ -64,10 +68,14 @@ class ImageProvider(BlockProvider):
     def detach(self, handle: Mapping[str, Any], note: Note) -> None:
         """Take the image off its loop device."""
         device = self.locate(handle)
-        if device is not None:
-            loop.detach(device)
-            if self.locate(handle) is not None:
-                raise InUseError(f"{device} is in use still", "try again later")
+        if device is None:
+            return
+        loop.detach(device)
+        patience = self.deadline.sooner(mounting.BUSY)
+        while self.locate(handle) is not None:  # it goes with its last opener: one that only looks is done soon
+            if not patience.left():
+                raise InUseError(f"{device} is open elsewhere", "it goes when it is closed there")
+            clock.sleep(0.02)
 
     def resize(self, name: str, options: Mapping[str, str]) -> None:
         """Make the image, which is there, larger, and the file system with it where it is mounted."""
