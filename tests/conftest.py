@@ -196,6 +196,18 @@ def in_process(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Home
     return lambda: home
 
 
+@pytest.fixture
+def sized(home: Home) -> Iterator[Any]:
+    """Volumes of `local` with a size; what is left of them makes the test fail."""
+    from tests.sized import Sized
+
+    sized = Sized(home)
+    yield sized
+    left = [*sized.mounts(), *sized.loops()]
+    home.release()
+    assert left == []
+
+
 # For the isolators' tests
 
 

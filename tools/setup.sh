@@ -47,7 +47,8 @@ test-tools)
     "$venv/bin/python3" -m pip install -q --group test
     # What is run, and the package that brings it.
     for needed in strace:strace g++:g++ cmake:cmake protoc:protobuf-compiler busybox:busybox-static \
-        mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs; do
+        mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs sfdisk:fdisk mkfs.vfat:dosfstools mksquashfs:squashfs-tools \
+        cryptsetup:cryptsetup-bin pvcreate:lvm2; do
         command -v "${needed%:*}" >/dev/null || missing="${missing:-} ${needed#*:}"
     done
     [ -e /usr/include/google/protobuf/message.h ] || missing="${missing:-} libprotobuf-dev"
