@@ -23,7 +23,7 @@ from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError, UsageError
 from dvdcli.linux import filesystems, mountinfo, mounting
 from dvdcli.providers.base import Info, Mounted, Option, Provider
 from dvdcli.providers.formatting import Formatter
-from dvdcli.providers.ownership import OWNERSHIP, check_ownership, dress
+from dvdcli.providers.ownership import OWNERSHIP, check_ownership, dress, is_untouched
 from dvdcli.volume import encode
 
 TYPE_CHECKING = False
@@ -193,10 +193,13 @@ class BlockProvider(Provider):
             note(state)
         if not mounted:
             self._mount(attached, path, options, state, note)
-        fresh = state.pop("fresh", False)
+        fresh = state.pop("fresh", False) or (not self._is_read_only(options) and is_untouched(path))
         if fresh:
             dress(self, path, options)
         return Mounted(path, state, fresh)
+
+    def _is_read_only(self, options: Mapping[str, str]) -> bool:
+        return "ro" in filesystems.split_options(self.option(options, "mountopts"))
 
     def _is_mounted(self, device: Device, path: str, state: dict[str, Any]) -> bool:
         """Return whether *device* is mounted at *path*; clear away a mount whose device has gone.
@@ -219,7 +222,7 @@ class BlockProvider(Provider):
     ) -> None:
         device = attached.device
         asked = filesystems.split_options(self.option(options, "mountopts"))
-        read_only = "ro" in asked
+        read_only = self._is_read_only(options)
         if attached.shared and not read_only:
             raise UsageError(f"{device} is shared: {attached.shared}", "mount it read-only, with mountopts=ro")
         if not read_only and device.is_read_only():

@@ -36,3 +36,13 @@ def dress(provider: Provider, path: str, options: Mapping[str, str]) -> None:
     """Give the root of a new volume, at *path*, its owner and mode. Raises OSError."""
     os.chown(path, provider.option(options, "uid"), provider.option(options, "gid"))
     os.chmod(path, int(provider.option(options, "mode"), 8))  # last: chown clears setuid and setgid
+
+
+def is_untouched(path: str) -> bool:
+    """Return whether the root of the file system at *path* is as mkfs makes it: nobody has used the volume yet.
+
+    A call that was killed between mkfs and its end cannot tell the next one that the volume is new. Raises OSError.
+    """
+    status = os.stat(path)
+    as_made = (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0o755)
+    return as_made and set(os.listdir(path)) <= {"lost+found"}
