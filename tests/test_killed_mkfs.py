@@ -216,8 +216,8 @@ def test_half_made_without_an_intent_is_refused_and_stays_as_it_is(sized, kind):
     image = sized.create(SIZES[kind], name="other")
     copy(device(sized), image)
     before = digest(image)
-    assert before != digest(sized.create(SIZES[kind], name="blank"))
-    refused(sized.mount(f"fsType={kind}", name="other"), FAILURE)
+    error = refused(sized.mount(f"fsType={kind}", name="other"), FAILURE)
+    assert " holds data of an unknown kind" in error or " could not be mounted as xfs" in error
     assert digest(image) == before
     assert sized.home.recover().code == 0
     assert sized.left() == []
