@@ -339,7 +339,7 @@ def test_the_write_back_of_a_umount_by_hand_is_waited_for(sized):
         wanted = dirty(path)
         with subprocess.Popen(["umount", path]) as umount:
             wait_until(lambda: is_written_back(sized))
-            again = refused(sized.mount("--timeout=0.2"), IN_USE)
+            again = refused(sized.mount("--timeout=0.2"), TRY_AGAIN)
             assert "the kernel still writes to it" in again
             assert umount.poll() is None
             assert sized.unmount().code == 0
