@@ -61,6 +61,10 @@ class TryAgainError(DvdcliError):
     code = Exit.TRY_AGAIN
 
 
+class AtWorkError(TryAgainError):
+    """A program of ours that is not killed outlasts the call: it goes on, and what it does is not undone."""
+
+
 class StateError(DvdcliError):
     """The mount state or a lock cannot be read, written or trusted."""
 

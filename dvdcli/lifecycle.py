@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dvdcli import output
-from dvdcli.errors import DvdcliError, TryAgainError
+from dvdcli.errors import AtWorkError, DvdcliError, TryAgainError
 from dvdcli.state import State
 from dvdcli.work import Work, mark_if_possible
 
@@ -47,7 +47,7 @@ def mount(
         work = Work(slot, deadline)
         if work.is_of_older_boot:
             work.forget_older_boot()
-        elif work.record is not None and not work.drop_dead_call(hold) and not work.holds:
+        elif work.record is not None and not work.drop_dead_call(hold) and not work.goes_on(options):
             _finish_first(work)
         added = "" if hold in work.holds and not work.is_unheard(hold) else hold
         try:
@@ -62,7 +62,7 @@ def mount(
                 path = work.forward(added, explicit, dress)
             announce(path)
         except BaseException as error:
-            left = work.undo(added)
+            left = work.leave(added) if isinstance(error, AtWorkError) else work.undo(added)
             if left and isinstance(error, DvdcliError):
                 error.hint = f"{error.hint}; {left}" if error.hint else left
             elif left:

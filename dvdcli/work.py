@@ -226,6 +226,24 @@ class Work:
         self.slot.drop(record.adding)
         return self.holds.pop(record.adding, None) is not None
 
+    def goes_on(self, options: dict[str, str]) -> bool:
+        """Return whether a mount with *options* goes on from the record, which otherwise is finished first."""
+        record = self.known()
+        return bool(self.holds) or (record.status == MOUNTING and not record.adding and record.options == options)
+
+    def leave(self, added: str) -> str:
+        """After a call that a program of ours outlasts: drop its hold, and let the next call go on from there."""
+        try:
+            if added:
+                self.slot.drop(added)
+            mark_if_possible(self.slot)
+            record = self.known()
+            record.adding = ""
+            self.slot.save(record, intent=True)
+        except (DvdcliError, OSError) as error:
+            return f"the mount is left for recover: {error}"
+        return ""
+
     def undo(self, added: str) -> str:
         """After a failed call: drop the hold that it added, and unmount if that was the last.
 

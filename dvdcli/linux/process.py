@@ -6,7 +6,7 @@ import os
 import signal
 
 from dvdcli import clock, output
-from dvdcli.errors import DvdcliError, TryAgainError
+from dvdcli.errors import AtWorkError, DvdcliError, TryAgainError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,4 +117,4 @@ def _give_up(argv: Sequence[str], pid: int, deadline: Deadline, kill: bool) -> N
         os.kill(pid, signal.SIGKILL)
         if _wait(pid, clock.Deadline(_DYING)) is not None:
             raise TryAgainError(f"{what} and was killed", "try again later")
-    raise TryAgainError(f"{what}; pid {pid} goes on", "try again later")
+    raise AtWorkError(f"{what}; pid {pid} goes on", "try again later")
