@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from dvdcli.providers.base import Provider
+    from dvdcli.providers.base import Mounted, Provider
     from dvdcli.state import Slot
     from dvdcli.volume import Volume
 
@@ -47,6 +47,7 @@ class Work:
         self.record = slot.load()
         self.holds = slot.holds(self.boot)
         self._provider: Provider | None = None
+        self._claimed = ""
         if self.record is None and self.holds:
             self.record = self._rebuilt()
         self._intended = self.record is not None
@@ -151,7 +152,7 @@ class Work:
     def note(self, handle: dict[str, Any]) -> None:
         """Make a provider's handle durable in the middle of its work."""
         record, identity = self.known(), self.provider().identity(handle)
-        if identity and identity != record.claim:
+        if identity and identity != self._claimed:
             self._claim(record, identity)
         record.handle = dict(handle)
         self.slot.save(record, intent=True)
@@ -159,10 +160,13 @@ class Work:
     def _claim(self, record: Record, identity: str) -> None:
         from dvdcli.claims import Claim
 
-        record.claim = identity
-        self.slot.save(record, intent=True)  # through this the claim of a killed call is dropped in the end
+        if record.claim != identity:
+            record.claim = identity
+            self.slot.save(record, intent=True)  # through this the claim of a killed call is dropped in the end
         try:
+            # Where the record says so already, too: the call that wrote it can have been killed before it took it.
             Claim(record.provider, identity).take(record.volume, self.deadline)
+            self._claimed = identity
         except BaseException:
             record.claim = ""
             self.slot.save(record, intent=True)
@@ -171,6 +175,8 @@ class Work:
     def _drop_claim(self, record: Record) -> None:
         from dvdcli.claims import Claim
 
+        record.handle = {}
+        self.slot.save_failure(record, record.failure)  # before another record can have the disk
         try:
             Claim(record.provider, record.claim).drop(record.volume, Deadline(UNDO_TIMEOUT))
         except (DvdcliError, OSError) as error:
@@ -185,9 +191,7 @@ class Work:
         record = self.known()
         try:
             if not record.handle and self.slot.is_damaged():
-                here = self.provider().here(record.volume.name)
-                if here is not None and here.handle:
-                    self.note(here.handle)
+                self._note_here(self.provider().here(record.volume.name))
             certain = self.provider().unmount(record.volume, record.handle, self.note)
         except DvdcliError as error:
             if record.status == MOUNTED:
@@ -196,9 +200,9 @@ class Work:
             raise
         if not certain and self._unsure and clock.now()["uptime"] - record.since.get("uptime", 0.0) < LATE:
             return False
-        self.slot.clear()
         if record.claim:
             self._drop_claim(record)
+        self.slot.clear()
         self.record = self._provider = None
         self._intended = self._unsure = False
         return True
@@ -268,6 +272,15 @@ class Work:
             return f"the mount is left for recover: {error}"
         return ""
 
+    def _note_here(self, here: Mounted | None) -> bool:
+        """Note what this host has of the volume, whose handle is lost; return False where another record has it."""
+        try:
+            if here is not None and here.handle:
+                self.note(here.handle)
+        except InUseError:
+            return False
+        return True
+
     def release_unrecorded(self) -> None:
         """Unmount what no record tells of, if the storage system says that it is mounted here.
 
@@ -287,13 +300,7 @@ class Work:
             self.slot.erase()
             return
         self.adopt(here.path if here else "")
-        try:
-            if here and here.handle:
-                self.note(here.handle)
-        except InUseError:  # another record has it: nothing here is ours
-            self.slot.erase()
-            return
-        if self.finish():
+        if not self._note_here(here) or self.finish():
             self.slot.erase()
 
     def known(self) -> Record:
