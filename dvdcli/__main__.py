@@ -33,11 +33,22 @@ def main() -> None:
     argv = sys.argv[1:]
     code = _machines_door(argv)
     if code is not None:
+        _close()
         os._exit(code)  # nothing is left to tidy up, and an interpreter takes its time for that
 
     from dvdcli import cli
 
-    sys.exit(cli.run(argv))
+    code = cli.run(argv)
+    _close()
+    sys.exit(code)
+
+
+def _close() -> None:
+    """End the sessions with storage systems, where the call had to do with any."""
+    if "dvdcli.providers" in sys.modules:
+        from dvdcli import providers
+
+        providers.close()
 
 
 if __name__ == "__main__":

@@ -112,8 +112,8 @@ class Record:
             for key in cls.__slots__:
                 if key == "volume":
                     continue
-                default = getattr(record, key)
-                value, kind = data.get(key, default) if key == "claim" else data[key], type(default)
+                value = data.get(key, "") if key == "claim" else data[key]  # the first records had none
+                kind = type(getattr(record, key))
                 if type(value) is not kind:
                     raise ValueError(f"{key} is no {kind.__name__}")
                 setattr(record, key, value)

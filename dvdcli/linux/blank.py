@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from dvdcli.linux.blockdev import Device
 
 _EDGE = 4 << 20  # bytes at each end: every signature there is, RAID's and GPT's at the end among them
-_SAMPLES = 64  # pieces between them
+_SAMPLES = 1024  # pieces between them
 _PIECE = 64 << 10
+_WHOLE = 256 << 20  # a device of this size is read from end to end
 
 
 class Content:
@@ -64,7 +65,7 @@ def probe(device: Device, deadline: Deadline) -> Content:
 
 
 def _is_zero(device: Device, deadline: Deadline) -> bool:
-    """Return whether both ends of *device*, and pieces spread over what is between them, are all zero."""
+    """Return whether *device* is zero: all of a small one; of a large one both ends and pieces all over it."""
     zeros = bytes(1 << 20)
     try:
         size = device.size()
@@ -92,7 +93,7 @@ def _is_zero(device: Device, deadline: Deadline) -> bool:
 
 def _places(size: int) -> list[tuple[int, int]]:
     """Return (offset, length), in bytes, of what is read of a device of *size* bytes."""
-    if size <= 2 * _EDGE + _SAMPLES * _PIECE:
+    if size <= _WHOLE:
         return [(0, size)]
     step = (size - 2 * _EDGE) // _SAMPLES
     between = [(_EDGE + number * step, _PIECE) for number in range(_SAMPLES)]

@@ -56,6 +56,11 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+def unique() -> str:
+    """Return a random UUID, the kernel's."""
+    return (read("/proc/sys/kernel/random/uuid") or b"").decode("ascii").strip()
+
+
 def names_in(path: str) -> list[str]:
     """Return the sorted names in the directory at *path*; none where there is no directory. Raises OSError."""
     try:

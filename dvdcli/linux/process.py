@@ -46,9 +46,8 @@ class Finished:
 
 
 def find(program: str) -> str:
-    """Return the path of *program*. Raises DvdcliError where it is not installed."""
-    for directory in _DIRECTORIES:
-        path = f"{directory}/{program}"
+    """Return the path of *program*, a name or a path. Raises DvdcliError where it is not installed."""
+    for path in [program] if "/" in program else [f"{directory}/{program}" for directory in _DIRECTORIES]:
         if os.access(path, os.X_OK):
             return path
     package = _PACKAGES.get(program, program)

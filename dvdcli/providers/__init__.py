@@ -18,8 +18,11 @@ PROVIDERS = {
     "docker": "dvdcli.providers.docker:DockerProvider",
     "ebs": "dvdcli.providers.ebs.provider:EbsProvider",
     "local": "dvdcli.providers.local:LocalProvider",
+    "scaleio": "dvdcli.providers.scaleio.provider:ScaleIoProvider",
 }
 GROUP = "dvdcli.providers"
+
+_made: list[Provider] = []
 
 
 def find(driver: str, config: Config, deadline: Deadline, patience: float) -> tuple[str, Provider]:
@@ -79,7 +82,14 @@ def _make(
     if not checked:
         check_settings(driver, settings, kind.settings)
     provider: Provider = kind(driver, settings, deadline, patience)
+    _made.append(provider)
     return name, provider
+
+
+def close() -> None:
+    """End what the providers of this run have begun with their storage systems. Never fails."""
+    while _made:
+        _made.pop().close()
 
 
 def _entry_point(name: str) -> str | None:

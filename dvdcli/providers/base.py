@@ -208,6 +208,9 @@ class Provider:
         """Return whether the volumes are seen from this host alone, `local`, or from every host, `global`."""
         return "local"
 
+    def close(self) -> None:
+        """End what the calls so far have begun with the storage system, a session say. Never fails."""
+
     def servers(self) -> tuple[int, ...]:
         """Return the processes of the storage system on this host: that they see a mount does not mean it is used."""
         return ()

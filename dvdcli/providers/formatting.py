@@ -10,6 +10,7 @@ from __future__ import annotations
 from dvdcli import output
 from dvdcli.errors import DvdcliError, InUseError
 from dvdcli.linux import blank, filesystems, holders
+from dvdcli.linux.files import unique
 from dvdcli.linux.filesystems import FILE_SYSTEMS, FileSystem
 
 TYPE_CHECKING = False
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from dvdcli.clock import Deadline
     from dvdcli.linux.blank import Content
     from dvdcli.linux.blockdev import Device
-
-_UUID = "/proc/sys/kernel/random/uuid"
 
 
 class Formatter:
@@ -57,8 +56,7 @@ class Formatter:
         if may_make or self.device.is_read_only():
             why = may_make or "the device is read-only"
             raise DvdcliError(f"{self.device} has no file system; none is made: {why}", "mount it for writing first")
-        with open(_UUID, encoding="ascii") as file:
-            uuid = file.read().strip()
+        uuid = unique()
         save({"type": wanted.name, "uuid": uuid, "attachment": self.attachment, "overwrite": overwrite})
         self._make(wanted, uuid)
         return wanted, True

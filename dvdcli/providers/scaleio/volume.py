@@ -1,0 +1,49 @@
+"""What a gateway says of a volume. Source: the REST API's object `Volume`."""
+
+from __future__ import annotations
+
+from dvdcli.errors import UsageError
+from dvdcli.providers.block import Disk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LONGEST_NAME = 31  # characters; a longer one is refused, never cut: cut names collide
+_ID_LENGTH = 16
+_HEXADECIMAL = frozenset("0123456789abcdef")
+GRAIN = 8 << 30  # bytes: the unit of sizes before 5.0
+
+
+class ScaleIoVolume(Disk):
+    """One volume: its *name*, the SDCs that it is mapped to, by their ids, and the *pool* that it is in."""
+
+    __slots__ = ("mapped", "name", "pool")
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(str(answer["id"]), int(answer.get("sizeInKb") or 0) << 10)
+        self.name = str(answer.get("name") or "")
+        self.pool = str(answer.get("storagePoolId") or "")
+        mapped = answer.get("mappedSdcInfo") or ()
+        self.mapped = {str(each["sdcId"]): str(each.get("sdcName") or each.get("sdcIp") or "") for each in mapped}
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.name})" if self.name else self.id
+
+
+def is_id(text: str) -> bool:
+    """Return whether *text* is the form of an id: 16 hexadecimal digits."""
+    return len(text) == _ID_LENGTH and _HEXADECIMAL.issuperset(text)
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for a name that no volume can have."""
+    if len(name) > _LONGEST_NAME:
+        raise UsageError(
+            f"the volume name has {len(name)} characters", f"a ScaleIO volume's has at most {_LONGEST_NAME}"
+        )
+
+
+def rounded(size: int, version: tuple[int, ...]) -> int:
+    """Return the *size* in bytes that a gateway of *version* makes of it: a multiple of 8 GiB before 5.0."""
+    return size if version >= (5,) else -(-size // GRAIN) * GRAIN
