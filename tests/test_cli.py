@@ -17,7 +17,9 @@ from tests.conftest import Done, Home
 from tests.doubles.plugin import Plugin, Reply
 from tests.expect import can_be_interrupted, one_line, refused, wait_until
 
-COMMANDS = ("bind", "create", "get", "help", "list", "mount", "path", "recover", "remove", "resize", "unmount", "version")
+COMMANDS = (
+    "bind", "create", "get", "help", "list", "mount", "path", "recover", "remove", "resize", "unmount", "version",
+)  # fmt: skip
 LOCAL = ("--volumedriver=local", "--volumename=v")
 
 
