@@ -13,8 +13,9 @@ import boto3
 import requests
 
 from tests.doubles.ec2 import Device, Host
-from tests.ebs import REGION, Machine
+from tests.ebs import Machine
 
+REGION = "eu-west-1"
 SERVER = Path(__file__).parent / "doubles" / "moto_server.py"
 GIB = 64 << 20  # bytes of an image for each of a volume's GiB
 LOOK = 0.03

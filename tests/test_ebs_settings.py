@@ -12,11 +12,12 @@ import pytest
 from tests.conftest import Done, Home
 from tests.doubles.ec2 import Ec2
 from tests.doubles.ec2.web import Reply, Web
-from tests.ebs import REGION, Cloud, Machine
+from tests.ebs import Cloud, Machine
 from tests.expect import refused
 from tests.gate import flags
 
 FAILURE, USAGE, NOT_FOUND, TRY_AGAIN = 1, 2, 3, 5
+REGION = "eu-west-1"
 EVERYTHING = 'region = "eu-west-1"\nzone = "eu-west-1a"\ninstance = "i-0aaaaaaaaaaaaaaaa"'
 ALL_BUT_THE_REGION = 'zone = "eu-west-1a"\ninstance = "i-0aaaaaaaaaaaaaaaa"'
 A_FEW_SECONDS = 15  # for 3 s that the metadata service is given, on a busy machine
