@@ -163,8 +163,10 @@ class DiskShelfSubject(Subject):
     def elsewhere(self, name):
         provider = self.provider(clock.Deadline(60))
         provider._write("lease", name, THEM)
-        yield THEM
-        provider._write("lease", name, "")
+        try:
+            yield THEM
+        finally:
+            provider._write("lease", name, "")
 
     @contextlib.contextmanager
     def silent(self):

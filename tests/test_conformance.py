@@ -84,16 +84,20 @@ class DockerSubject(Subject):
     @contextlib.contextmanager
     def elsewhere(self, name):
         self.plugin.always["Mount"] = err(f"volume {name} is attached to the host other-7")
-        yield "other-7"
-        del self.plugin.always["Mount"]
+        try:
+            yield "other-7"
+        finally:
+            del self.plugin.always["Mount"]
 
     @contextlib.contextmanager
     def silent(self):
         speak = threading.Event()
         self.plugin.before = lambda method: speak.wait()
-        yield
-        self.plugin.before = lambda method: None
-        speak.set()
+        try:
+            yield
+        finally:
+            self.plugin.before = lambda method: None
+            speak.set()
 
     def settle(self):
         self.plugin.wait_idle()
