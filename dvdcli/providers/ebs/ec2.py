@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 GROWTH = 1.8  # of the pauses between two looks
 _LONGEST_PAUSE = 10.0  # seconds
-_ANSWER = 20.0  # seconds
+_ATTEMPTS = 3
+_ANSWERS = (20.0, 2.0, 0.5)  # seconds that one answer may take: the first by which all attempts end in time
 _THROTTLED = frozenset((
     "RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled", "RequestThrottledException",
     "InternalError", "InternalFailure", "Unavailable", "ServiceUnavailable",
 ))  # fmt: skip
 _DENIED = frozenset(("UnauthorizedOperation", "AuthFailure", "AccessDenied", "InvalidClientTokenId"))
 
-_clients: dict[tuple[str, str, str], Any] = {}  # a container's volumes, each in a thread of its own, share one
+_clients: dict[tuple[str, str, str, float], Any] = {}  # a container's volumes, each in a thread of its own, share one
 _making = _thread.allocate_lock()
 
 
@@ -128,21 +129,22 @@ class Ec2:
 
     def _client(self) -> Any:
         profile, endpoint = self._settings.get("profile", ""), self._settings.get("endpoint", "")
-        key = (profile, self._settings.get("region", ""), endpoint)
+        left = self._deadline.left()
+        answer = next((seconds for seconds in _ANSWERS if (_ATTEMPTS + 1) * seconds < left), _ANSWERS[-1])
+        key = (profile, self._settings.get("region", ""), endpoint, answer)
         with _making:
             if key not in _clients:
                 _clients[key] = self._made(*key)
             return _clients[key]
 
-    def _made(self, profile: str, region: str, endpoint: str) -> Any:
+    def _made(self, profile: str, region: str, endpoint: str, answer: float) -> Any:
         import boto3
         import botocore.exceptions as failures
         from botocore.config import Config
 
-        answer = max(1.0, min(_ANSWER, self._deadline.left()))
         config = Config(
             connect_timeout=min(5.0, answer), read_timeout=answer, tcp_keepalive=True,
-            retries={"mode": "adaptive", "total_max_attempts": 3}, user_agent_extra="dvdcli",
+            retries={"mode": "adaptive", "total_max_attempts": _ATTEMPTS}, user_agent_extra="dvdcli",
         )  # fmt: skip
         try:
             session = boto3.session.Session(profile_name=profile or None, region_name=region or None)
