@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MODEL = "Amazon Elastic Block Store"
+_SERIAL = "vol"  # that of any other NVMe device, an instance store's say, begins otherwise
 NVME, XEN = "nvme", "xen"
 
 
@@ -46,8 +46,10 @@ def serials() -> Iterator[tuple[str, str]]:
     """Return the name and the serial number of each EBS volume that is an NVMe device."""
     directory = f"{config.sysfs_directory()}/block"
     for name in files.names_in(directory):
-        if name.startswith("nvme") and _read(f"{directory}/{name}/device/model").startswith(_MODEL):
-            yield name, _read(f"{directory}/{name}/device/serial") or _read(f"{directory}/{name}/serial")
+        if name.startswith("nvme"):
+            serial = _read(f"{directory}/{name}/device/serial") or _read(f"{directory}/{name}/serial")
+            if serial.startswith(_SERIAL):
+                yield name, serial
 
 
 def _device(name: str) -> Device | None:
@@ -57,7 +59,7 @@ def _device(name: str) -> Device | None:
         device = Device(f"{config.device_directory()}/{name}")
     except DvdcliError:
         return None  # its node has not been made yet
-    return device if number and device.number == number else None
+    return device if number in ("", device.number) else None
 
 
 def _read(path: str) -> str:

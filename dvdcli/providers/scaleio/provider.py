@@ -222,7 +222,7 @@ class ScaleIoProvider(BlockProvider):
         patience, pause, asked = self.deadline.sooner(_DEVICE), 0.02, self.deadline.sooner(0.1)
         while True:
             device = sdc.find(volume.id)
-            if device is not None and device.size() == volume.size:
+            if device is not None and self._sdc.confirms(device, volume.id):
                 return device
             if not patience.left():
                 break
@@ -231,7 +231,7 @@ class ScaleIoProvider(BlockProvider):
                 asked = self.deadline.sooner(_RESCAN)
             clock.sleep(min(pause, patience.left()))
             pause = min(pause * 2, 0.5)
-        seen = f"{device} has another size" if device else "there is no device by its id alone"
+        seen = f"{device} is another" if device else "there is none by its id alone"
         self._mapper().unmap(volume.id, guid)
         raise TryAgainError(f"{volume} is mapped to this host, and no device is that volume: {seen}", "see the SDC")
 

@@ -37,6 +37,13 @@ class Sdc:
         """Let the SDC look for volumes that were mapped to it."""
         self._run("--rescan")
 
+    def confirms(self, device: Device, volume_id: str) -> bool:
+        """Return whether the SDC says that *device* is the volume, as udev asks it; an older one says nothing."""
+        flags = ["--query_block_device_id", "--block_device", device.path]
+        done = process.run([self._path(), *flags], self._deadline.sooner(_ANSWER))
+        said = done.output.strip().lower()
+        return done.code != 0 or not said or said.endswith(volume_id.lower())
+
     def _path(self) -> str:
         for path in (self._program,) if self._program else _PLACES:
             if os.access(path, os.X_OK):
