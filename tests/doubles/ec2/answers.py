@@ -7,7 +7,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from tests.doubles.ec2.errors import Error
-from tests.doubles.ec2.web import Reply
+from tests.doubles.web import Reply
 
 NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/"
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.doubles.clock import Clock
 from tests.doubles.ec2 import answers, query, volumes
 from tests.doubles.ec2.attach import attach_volume, detach_volume
-from tests.doubles.ec2.clock import Clock
 from tests.doubles.ec2.create import create_volume
 from tests.doubles.ec2.errors import Drop, Error, Violation
 from tests.doubles.ec2.host import Host
-from tests.doubles.ec2.loops import Loop, copy
 from tests.doubles.ec2.model import Volume, new_id
-from tests.doubles.ec2.web import DROP, Reply, Request, Web
+from tests.doubles.loops import Loop, copy
+from tests.doubles.web import DROP, Reply, Request, Web
 
 ACTIONS: dict[str, Callable[[Ec2, dict[str, Any]], dict[str, Any]]] = {
     "DescribeVolumes": volumes.describe_volumes,

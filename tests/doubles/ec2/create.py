@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tests.doubles.ec2.errors import Error
-from tests.doubles.ec2.loops import copy
 from tests.doubles.ec2.model import Volume, check_tags, new_id
+from tests.doubles.loops import copy
 
 if TYPE_CHECKING:
     from tests.doubles.ec2.api import Ec2

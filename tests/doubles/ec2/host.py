@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.doubles.ec2.loops import Loop, copy
+from tests.doubles import decoys
+from tests.doubles.decoys import Decoys
 from tests.doubles.ec2.metadata import Metadata
 from tests.doubles.ec2.model import Attachment, Volume, new_id, now
+from tests.doubles.loops import Loop, unmount_all, write
 
 if TYPE_CHECKING:
     from tests.doubles.ec2.api import Ec2
 
 MODEL = "Amazon Elastic Block Store"
-DECOY_SIZE = 6 << 20
 BY_ID = "nvme-Amazon_Elastic_Block_Store_"
 
 
@@ -36,7 +36,7 @@ class Device:
 
     def resize(self) -> None:
         self.loop.refresh()
-        _write(self.sys / "size", f"{self.image.stat().st_size // 512}\n")
+        write(self.sys / "size", f"{self.image.stat().st_size // 512}\n")
 
     def remove(self) -> bool:
         """Take it away; False when somebody still uses it and will go on with its file."""
@@ -68,7 +68,7 @@ class Host:
         self.root_volume = new_id("vol")
         self.boots = 0
         self.links = 0
-        self.decoys: list[tuple[Path, bytes]] = []
+        self.decoys = Decoys(ec2.root, instance)
         for path in (self.sysfs / "block", self.dev / "disk/by-id"):
             path.mkdir(parents=True)
         self.root_disk = self._root_disk()
@@ -115,7 +115,7 @@ class Host:
         elif attachment.state == "attached" and attachment.there is None:
             image, serial = attachment.volume.image, attachment.volume.id.replace("-", "")
             if attachment.appears == "wrong":
-                image, serial = self._decoy(image.stat().st_size), new_id("vol").replace("-", "")
+                image, serial = self.decoys.make(image.stat().st_size), new_id("vol").replace("-", "")
             attachment.there = Device(self, self._name(attachment), image, serial)
             if self.kind == "nitro":
                 self._stale_link(attachment)
@@ -135,7 +135,7 @@ class Host:
             self.powered = False
             for attachment in self.attachments():
                 if attachment.there:
-                    if _unmount_all(attachment.there.loop.major_minor):
+                    if unmount_all(attachment.there.loop.major_minor):
                         attachment.there.loop.wait_free()
                     self.vanish(attachment)
 
@@ -155,12 +155,12 @@ class Host:
         """Make the entry in sysfs, all at once."""
         path = self.sysfs / f".{name}"
         path.mkdir()
-        _write(path / "dev", f"{number}\n")
-        _write(path / "size", f"{size // 512}\n")
+        write(path / "dev", f"{number}\n")
+        write(path / "size", f"{size // 512}\n")
         if self.kind == "nitro":
             (path / "device").mkdir()
-            _write(path / "device/serial", f"{serial:<20}\n")
-            _write(path / "device/model", f"{MODEL:<40}\n")
+            write(path / "device/serial", f"{serial:<20}\n")
+            write(path / "device/model", f"{MODEL:<40}\n")
         path.rename(self.sysfs / "block" / name)
 
     def _root_disk(self) -> Device | None:
@@ -168,8 +168,8 @@ class Host:
         name, number = ("nvme0n1", "259:0") if self.kind == "nitro" else ("xvda", "202:0")
         serial = self.root_volume.replace("-", "")
         if os.geteuid() == 0:
-            return Device(self, name, self._decoy(), serial)
-        self.describe_block(name, number, DECOY_SIZE, serial)
+            return Device(self, name, self.decoys.make(), serial)
+        self.describe_block(name, number, decoys.SIZE, serial)
         return None
 
     def _name(self, attachment: Attachment) -> str:
@@ -192,24 +192,9 @@ class Host:
         link.unlink(missing_ok=True)
         link.symlink_to(f"../../{max(others)}")
 
-    def _decoy(self, not_size: int = 0) -> Path:
-        """Make the image of somebody else's volume, which nobody may write to."""
-        template = self.ec2.root / "decoy.img"
-        if not template.exists():
-            with template.open("wb") as file:
-                file.truncate(DECOY_SIZE)
-            subprocess.run(["mkfs.ext4", "-q", "-F", template], check=True)
-        path = self.ec2.root / f"decoy-{self.id}-{len(self.decoys)}.img"
-        copy(template, path)
-        if not_size == DECOY_SIZE:
-            os.truncate(path, DECOY_SIZE + (1 << 20))
-        self.decoys.append((path, path.read_bytes()))
-        return path
-
     def check_decoys(self) -> list[str]:
         """Return what was done to devices that were not the caller's."""
-        written = [path.name for path, was in self.decoys if path.read_bytes() != was]
-        return [f"the wrong device was written to: {name}" for name in written]
+        return self.decoys.check()
 
     def close(self) -> None:
         self.metadata.close()
@@ -219,21 +204,3 @@ class Host:
             if attachment.there:
                 attachment.there.remove()
                 attachment.there = None
-
-
-def _write(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}")
-    new.write_text(text)
-    new.rename(path)
-
-
-def _unmount_all(number: str) -> bool:
-    """Unmount a device everywhere in this mount namespace, the last mount first; False when one had to be lazy."""
-    eager = True
-    rows = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for row in reversed([row for row in rows if row[2] == number]):
-        place = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), os.fsencode(row[4]))
-        if subprocess.run(["umount", place], capture_output=True, check=False).returncode:
-            eager = False
-            subprocess.run(["umount", "-l", place], capture_output=True, check=False)
-    return eager

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tests.doubles.ec2.web import HANG, Reply, Request, Web
+from tests.doubles.web import HANG, Reply, Request, Web
 
 if TYPE_CHECKING:
     from tests.doubles.ec2.host import Host

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.doubles.ec2.errors import Error
-from tests.doubles.ec2.loops import copy
+from tests.doubles.loops import copy
 
 if TYPE_CHECKING:
     from tests.doubles.ec2.api import Ec2

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tests.doubles.ec2.errors import Violation
-from tests.doubles.ec2.web import Request
+from tests.doubles.web import Request
 
 VERSION = "2016-11-15"
 TAGS = [{"Key": str, "Value": str}]

@@ -1,9 +1,10 @@
-"""A small HTTP/1.1 server on 127.0.0.1 that can drop a connection, leave it hanging, or refuse it."""
+"""A small HTTP or HTTPS server on 127.0.0.1 that can drop a connection, leave it hanging, or refuse it."""
 
 from __future__ import annotations
 
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -11,7 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
+REASONS = {
+    200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+    500: "Internal Server Error", 503: "Service Unavailable",
+}  # fmt: skip
 
 
 @dataclass
@@ -27,6 +31,9 @@ class Reply:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None  # send only so many bytes of the body, then close
+    piece: int = 0  # send it in pieces of so many bytes
+    gap: float = 0  # seconds before each piece
 
 
 DROP = Reply(status=-1)  # close the socket without an answer
@@ -36,7 +43,10 @@ HANG = Reply(status=-2)  # never answer
 class Web:
     """Answer every request with what *answer* makes of it, each connection in a thread of its own."""
 
-    def __init__(self, answer: Callable[[Request], Reply], faults: list[str]) -> None:
+    def __init__(self, answer: Callable[[Request], Reply], faults: list[str], *, name: str = "EC2",
+                 context: ssl.SSLContext | None = None) -> None:  # fmt: skip
+        self.name = name
+        self.context = context
         self.answer = answer
         self.faults = faults
         self.port = 0
@@ -49,7 +59,7 @@ class Web:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://localhost:{self.port}" if self.context else f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         if self.reserved:
@@ -70,7 +80,7 @@ class Web:
         with self.lock:
             for connection in self.connections:
                 try:
-                    connection.shutdown(socket.SHUT_RDWR)
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not TLS's, which a reader trips over
                 except OSError:
                     pass
         if self.reserved:
@@ -111,6 +121,9 @@ class Web:
     def _serve(self, connection: socket.socket) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.context:
+                connection = self._secure(connection, self.context)
+                self._shake_hands(connection)
             with connection.makefile("rb") as stream:
                 while self._exchange(connection, stream):
                     pass
@@ -122,6 +135,22 @@ class Web:
             with self.lock:
                 self.connections.discard(connection)
                 connection.close()
+
+    def _secure(self, connection: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+        with self.lock:
+            self.connections.discard(connection)
+            secure = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            self.connections.add(secure)
+        return secure
+
+    def _shake_hands(self, connection: ssl.SSLSocket) -> None:
+        with self.lock:
+            self.working += 1
+        try:
+            connection.do_handshake()
+        finally:
+            with self.lock:
+                self.working -= 1
 
     def _exchange(self, connection: socket.socket, stream: BinaryIO) -> bool:
         start = stream.readline().decode("latin-1").split()
@@ -145,11 +174,15 @@ class Web:
             if reply is DROP:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return False
-            head = f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Error')}\r\nServer: EC2\r\n"
+            head = f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Error')}\r\nServer: {self.name}\r\n"
             for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
                 head += f"{name}: {value}\r\n"
-            connection.sendall(head.encode() + b"\r\n" + reply.body)
-            return headers.get("connection", "").lower() != "close"
+            data = head.encode() + b"\r\n" + reply.body[: reply.cut]
+            size = reply.piece or len(data)
+            for start_at in range(0, len(data), size):
+                time.sleep(reply.gap)
+                connection.sendall(data[start_at : start_at + size])
+            return reply.cut is None and headers.get("connection", "").lower() != "close"
         finally:
             with self.lock:
                 self.working -= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import struct
 import subprocess
 import time
@@ -91,3 +92,22 @@ def _bind(image: Path) -> str:
 
 def copy(source: Path, target: Path) -> None:
     subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, target], check=True)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file of a fake sysfs, all at once."""
+    new = path.with_name(f".{path.name}")
+    new.write_text(text)
+    new.rename(path)
+
+
+def unmount_all(number: str) -> bool:
+    """Unmount a device everywhere in this mount namespace, the last mount first; False when one had to be lazy."""
+    eager = True
+    rows = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for row in reversed([row for row in rows if row[2] == number]):
+        place = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), os.fsencode(row[4]))
+        if subprocess.run(["umount", place], capture_output=True, check=False).returncode:
+            eager = False
+            subprocess.run(["umount", "-l", place], capture_output=True, check=False)
+    return eager
