@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 PAGE = b"<html><head><title>503 Service Temporarily Unavailable</title></head><body>nginx</body></html>\n"
 
 
-def right(gateway: Gateway, result: Any) -> Reply:
+def right(gateway: Gateway, name: str, result: Any) -> Reply:
     """None is an action's empty answer; a string stands alone, quoted."""
-    body = b"" if result is None else json.dumps(_texts(result) if gateway.strings else result).encode()
+    if gateway.strings and name != "login":
+        result = _texts(result)
+    body = b"" if result is None else json.dumps(result).encode()
     return Reply(200, body, _type(gateway))
 
 

@@ -236,7 +236,7 @@ class Gateway:
             return DROP
         if isinstance(instead, Raw):
             return Reply(instead.status, instead.body, {"Content-Type": instead.kind})
-        reply = answers.right(self, result)
+        reply = answers.right(self, name, result)
         if isinstance(instead, Half):
             reply.body, reply.cut = reply.body or b"{}", len(reply.body) // 2 if instead.size is None else instead.size
         if isinstance(instead, Slow):

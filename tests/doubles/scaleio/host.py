@@ -29,6 +29,7 @@ class Device:
         self.node = host.dev / name
         self.sys = host.sysfs / "block" / name
         self.links: list[Path] = []
+        self.foreign = False  # it is no volume of ours
         self.parted = False  # the volume goes on with another file
         self.loop = Loop(image)
         path = host.sysfs / f".{name}"
@@ -54,6 +55,8 @@ class Device:
         for link in self.links:
             if link.is_symlink() and os.readlink(link) == f"../../{self.name}":
                 link.unlink()
+        if self.foreign:
+            os.fsync(self.loop.fd)  # or what was written to it, and not synced, would go unseen
         self.node.unlink(missing_ok=True)
         shutil.rmtree(self.sys, ignore_errors=True)
         return self.loop.clear()
@@ -144,6 +147,7 @@ class Host:
             else:
                 image, truth = self.decoys.make(volume.image.stat().st_size), f"{volume.system.id}-{new_id()}"
                 mapping.there = Device(self, self._name(), image, truth)
+                mapping.there.foreign = True
                 mapping.there.add_link(self.by_id / f"emc-vol-{truth}")
             mapping.there.add_link(self.link(volume))
 
