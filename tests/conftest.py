@@ -250,3 +250,12 @@ def ec2(cloud: Any) -> Any:
 @pytest.fixture
 def machine(cloud: Any) -> Any:
     return cloud.machine()
+
+
+@pytest.fixture
+def grid(command: Path) -> Iterator[Any]:
+    from tests.scaleio import Grid
+
+    grid = Grid(command)
+    yield grid
+    grid.close()

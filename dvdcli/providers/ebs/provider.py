@@ -264,7 +264,9 @@ class EbsProvider(BlockProvider):
 
     def detach(self, handle: Mapping[str, Any], note: Note) -> None:
         """Detach the volume from this instance, by name, and let the device vanish."""
-        self._attacher(str(handle.get("instance") or self._ec2.here().id)).detach(str(handle["id"]))
+        if not handle.get("instance"):
+            return  # it is on disk before anything is attached
+        self._attacher(str(handle["instance"])).detach(str(handle["id"]))
         moment = self.deadline.sooner(_VANISHING)
         while self.locate(handle) is not None and moment.left():
             clock.sleep(0.02)

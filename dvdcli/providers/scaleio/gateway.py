@@ -93,8 +93,7 @@ class Gateway:
 
     def version(self) -> tuple[int, ...]:
         """Return the gateway's version, such as (3, 6)."""
-        numbers = str(self.get("version")).split(".")[:2]
-        return tuple(int(number) for number in numbers if number.isdigit())
+        return _numbers(self.get("version"))
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None, again: bool) -> Any:
         fresh = not self._authorization
@@ -109,6 +108,7 @@ class Gateway:
 
     def _log_in(self) -> None:
         """Log in by the way of 2.x to 4.x, else by that of 4.x alone. Raises DvdcliError for a wrong password."""
+        endpoint = self._endpoint
         user, password = str(self._settings["user"]), self._password()
         reply = self._patiently("GET", f"{self._endpoint}/api/login", None, True, (user, password))
         if reply.status_code == 200:
@@ -117,18 +117,22 @@ class Gateway:
                 raise DvdcliError(f"{self._endpoint} answered its login with no token", "see what listens there")
             self._authorization, self._bearer = _basic("", token), False
             return
-        body = {"username": user, "password": password}
-        newer = self._patiently("POST", f"{self._endpoint}/rest/auth/login", body, True)
-        told = _json(newer) if newer.status_code == 200 else None
-        token = told.get("access_token") if isinstance(told, dict) else None
-        if isinstance(token, str) and token:
-            self._authorization, self._bearer = f"Bearer {token}", True
-            return
-        if newer.status_code in (401, 403):
-            reply = newer
+        if self._may_be_newer():
+            body = {"username": user, "password": password}
+            reply = self._patiently("POST", f"{endpoint}/rest/auth/login", body, True)
+            told = _json(reply) if reply.status_code == 200 else None
+            token = told.get("access_token") if isinstance(told, dict) else None
+            if isinstance(token, str) and token:
+                self._authorization, self._bearer = f"Bearer {token}", True
+                return
         if reply.status_code in (401, 403):
             raise DvdcliError(f"{self._endpoint} refuses the user {user!r}", "see user and password_file")
         raise DvdcliError(f"{self._endpoint} answered its login with status {reply.status_code}", "see that gateway")
+
+    def _may_be_newer(self) -> bool:
+        """Return whether the gateway can be one that takes the way of 4.x alone: an older one tells its version."""
+        reply = self._patiently("GET", f"{self._endpoint}/api/version", None, True)
+        return reply.status_code != 200 or _numbers(_json(reply)) >= (4,)
 
     def _password(self) -> str:
         path = str(self._settings.get("password_file", ""))
@@ -199,6 +203,10 @@ class Gateway:
             raise TryAgainError(f"{self._endpoint}: {_reason(error)}", "see that the gateway runs") from error
         except OSError as error:
             raise DvdcliError(f"{self._endpoint}: {error}", "see ca_file") from error
+
+
+def _numbers(version: Any) -> tuple[int, ...]:
+    return tuple(int(number) for number in str(version).split(".")[:2] if number.isdigit())
 
 
 def _basic(user: str, secret: str) -> str:

@@ -256,7 +256,9 @@ class ScaleIoProvider(BlockProvider):
 
     def detach(self, handle: Mapping[str, Any], note: Note) -> None:
         """Unmap the volume from this host's SDC, and wait until its device has gone."""
-        self._mapper().unmap(str(handle["id"]), str(handle.get("sdc") or self._sdc.guid()))
+        if not handle.get("sdc"):
+            return  # it is on disk before anything is mapped
+        self._mapper().unmap(str(handle["id"]), str(handle["sdc"]))
         moment = self.deadline.sooner(_VANISHING)
         while self.locate(handle) is not None:
             if not moment.left():
