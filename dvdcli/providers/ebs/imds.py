@@ -43,6 +43,8 @@ def instance(deadline: Deadline) -> Instance:
         facts = fastjson.loads(_ok(request(endpoint, "GET", document, b"", soon, "*/*", (bearer,))))
         found = Instance(facts["instanceId"], facts["availabilityZone"], facts["region"])
     except TryAgainError as error:
+        if not deadline.left():
+            raise TryAgainError(f"the instance metadata service: {error.message}", "try again later") from error
         why = "this is no EC2 instance, or its hop limit keeps the answer away"
         raise DvdcliError(f"the instance metadata service does not answer ({error.message}): {why}", _hint()) from error
     except (DvdcliError, ValueError, KeyError, TypeError) as error:
