@@ -109,4 +109,4 @@ class Grid:
             machine.close()
         subprocess.run(["umount", "-l", self.root], check=True)
         shutil.rmtree(self.root)
-        assert self.gateway.faults == self.expected
+        assert self.gateway.faults == self.expected, self.gateway.faults

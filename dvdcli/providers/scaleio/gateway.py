@@ -117,22 +117,16 @@ class Gateway:
                 raise DvdcliError(f"{self._endpoint} answered its login with no token", "see what listens there")
             self._authorization, self._bearer = _basic("", token), False
             return
-        if self._may_be_newer():
-            body = {"username": user, "password": password}
-            reply = self._patiently("POST", f"{endpoint}/rest/auth/login", body, True)
-            told = _json(reply) if reply.status_code == 200 else None
-            token = told.get("access_token") if isinstance(told, dict) else None
-            if isinstance(token, str) and token:
-                self._authorization, self._bearer = f"Bearer {token}", True
-                return
+        body = {"username": user, "password": password}
+        newer = self._patiently("POST", f"{endpoint}/rest/auth/login", body, True)
+        told = _json(newer) if newer.status_code == 200 else None
+        token = told.get("access_token") if isinstance(told, dict) else None
+        if isinstance(token, str) and token:
+            self._authorization, self._bearer = f"Bearer {token}", True
+            return
         if reply.status_code in (401, 403):
             raise DvdcliError(f"{self._endpoint} refuses the user {user!r}", "see user and password_file")
         raise DvdcliError(f"{self._endpoint} answered its login with status {reply.status_code}", "see that gateway")
-
-    def _may_be_newer(self) -> bool:
-        """Return whether the gateway can be one that takes the way of 4.x alone: an older one tells its version."""
-        reply = self._patiently("GET", f"{self._endpoint}/api/version", None, True)
-        return reply.status_code != 200 or _numbers(_json(reply)) >= (4,)
 
     def _password(self) -> str:
         path = str(self._settings.get("password_file", ""))
