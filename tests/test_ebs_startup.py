@@ -94,7 +94,6 @@ def test_a_plugins_volume_comes_and_goes_without_aws(machine):
 
 
 @pytest.mark.root
-@pytest.mark.xfail(strict=True, reason="dvdcli.linux.process imports signal, and that enum")
 def test_modules_of_a_mount_of_what_is_mounted(machine):
     modules = imported(machine, "mount", *flags("v", "ebs"))
     assert {"dvdcli.providers.ebs.provider", "dvdcli.providers.ebs.devices"} <= modules

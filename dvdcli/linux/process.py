@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from dvdcli import clock, output
 from dvdcli.errors import AtWorkError, DvdcliError, TryAgainError
@@ -61,6 +60,8 @@ def run(argv: Sequence[str], deadline: Deadline, guard: int = -1, kill: bool = T
     At the *deadline* the child is killed, unless *kill* is false: then it goes on, and TryAgainError says by which pid.
     Raises DvdcliError where the program is not there.
     """
+    import signal  # which imports enum: a call that runs nothing does without
+
     path = find(argv[0])
     output.debug(f"run {' '.join(argv)}")
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -113,6 +114,8 @@ def _poll(pid: int, deadline: Deadline) -> int | None:
 def _give_up(argv: Sequence[str], pid: int, deadline: Deadline, kill: bool) -> None:
     what = f"{' '.join(argv)} has not ended after {deadline.seconds:.0f} s"
     if kill:
+        import signal
+
         os.kill(pid, signal.SIGKILL)
         if _wait(pid, clock.Deadline(_DYING)) is not None:
             raise TryAgainError(f"{what} and was killed", "try again later")
