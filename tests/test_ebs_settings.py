@@ -87,7 +87,6 @@ def without_keys(machine: Machine) -> None:
 # The region
 
 
-@pytest.mark.xfail(strict=True, reason="with AWS's own region the metadata service is asked all the same")
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
 def test_the_region_is_taken_from_the_environment(machine, name):
     machine.host.metadata.off = True
@@ -95,7 +94,6 @@ def test_the_region_is_taken_from_the_environment(machine, name):
     works(machine, **{name: REGION})
 
 
-@pytest.mark.xfail(strict=True, reason="as above")
 def test_the_region_is_taken_from_a_profile_of_the_settings_or_of_the_environment(machine, ec2):
     machine.host.metadata.off = True
     keys = f"aws_access_key_id = {ec2.key[0]}\naws_secret_access_key = {ec2.key[1]}\n"
@@ -109,7 +107,6 @@ def test_the_region_is_taken_from_a_profile_of_the_settings_or_of_the_environmen
     works(machine, **files, AWS_PROFILE="default")
 
 
-@pytest.mark.xfail(strict=True, reason="as above")
 def test_the_region_is_taken_from_the_default_profile_below_home(machine):
     machine.host.metadata.off = True
     machine.configure(ALL_BUT_THE_REGION)
@@ -195,7 +192,6 @@ def test_no_credentials_at_all_are_one_line(machine, hop_limited):
     nothing_done(machine)
 
 
-@pytest.mark.xfail(strict=True, reason="they are found out where a client is made, which knows no such error")
 def test_half_of_the_credentials_are_one_line(machine):
     machine.env.pop("AWS_SECRET_ACCESS_KEY")
     assert "there are no AWS credentials" in refused(machine.ebs("mount"), FAILURE)
@@ -217,7 +213,6 @@ def test_a_profile_that_does_not_exist_is_one_line_that_names_it(machine, where)
     nothing_done(machine)
 
 
-@pytest.mark.xfail(strict=True, reason="a profile that is not there is taken for a driver that has nothing of ours")
 def test_an_unmount_that_cannot_ask_for_want_of_its_profile_says_so(machine):
     machine.configure('profile = "nobody"')
     done = machine.ebs("unmount")
@@ -254,7 +249,6 @@ def test_an_endpoint_that_hangs_does_not_hold_us_longer_than_the_timeout(machine
     nothing_done(machine)
 
 
-@pytest.mark.xfail(strict=True, reason="botocore's ResponseParserError is no BotoCoreError")
 @pytest.mark.parametrize("status", [200, 400, 502])
 def test_an_endpoint_that_answers_with_a_web_page_is_one_line_and_no_bug(machine, status):
     page = Web(lambda request: Reply(status, b"<!doctype html>\n<title>It works</title>\n<br>\n"), [])
@@ -338,7 +332,6 @@ def test_what_undoes_a_mount_uses_the_settings_on_record(machine, ec2, new):
     assert machine.leftovers() == []
 
 
-@pytest.mark.xfail(strict=True, reason="the region in the handle is not used")
 def test_what_undoes_a_mount_needs_no_region_in_its_environment(machine, ec2):
     # An agent can have AWS_DEFAULT_REGION, and the recover of a timer not.
     machine.host.metadata.off = True

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import os
 
 from dvdcli import clock, output
-from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError
+from dvdcli.errors import DvdcliError, TryAgainError
 from dvdcli.providers.ebs import imds
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ _THROTTLED = frozenset((
 _DENIED = frozenset(("UnauthorizedOperation", "AuthFailure", "AccessDenied", "InvalidClientTokenId"))
 
 _clients: dict[tuple[str, str, str, float], Any] = {}  # a container's volumes, each in a thread of its own, share one
+_sessions: dict[tuple[str, str], Any] = {}
 _making = _thread.allocate_lock()
 
 
@@ -73,17 +75,22 @@ class Ec2:
         self._settings = settings
         self._deadline = deadline
         self._instance: Instance | None = None
+        self._region = str(settings.get("region", ""))
 
     def here(self) -> Instance:
-        """Return the instance that we are on: the settings' word, else the metadata service's."""
+        """Return the instance that we are on: the settings' word and AWS's own, else the metadata service's."""
         if self._instance is None:
-            known = [self._settings.get(key, "") for key in ("instance", "zone", "region")]
+            known = [self._settings.get("instance", ""), self._settings.get("zone", ""), self._configured_region()]
             if all(known):
                 self._instance = imds.Instance(*known)
             else:
                 told = imds.instance(self._deadline)
                 self._instance = imds.Instance(known[0] or told.id, known[1] or told.zone, known[2] or told.region)
         return self._instance
+
+    def use(self, region: str) -> None:
+        """Take *region*, that of a volume on record, whatever this call's own environment says."""
+        self._region = region
 
     def call(self, action: str, **parameters: Any) -> dict[str, Any]:
         """Call *action* (a client's method) and return its answer; one that was throttled is tried again."""
@@ -112,6 +119,7 @@ class Ec2:
     def _once(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
         client = self._client()
         import botocore.exceptions as failures
+        from botocore.parsers import ResponseParserError
 
         output.debug(f"EC2 {action} {parameters}")
         try:
@@ -122,23 +130,43 @@ class Ec2:
         except (failures.ConnectionError, failures.HTTPClientError) as error:
             raise TryAgainError(f"EC2 cannot be reached: {error}", "see the network, and the endpoint") from error
         except (failures.NoCredentialsError, failures.PartialCredentialsError) as error:
-            raise DvdcliError(f"there are no AWS credentials: {error}", "give the instance a role") from error
-        except failures.BotoCoreError as error:
+            raise _no_credentials(error) from error
+        except (failures.BotoCoreError, ResponseParserError) as error:
             raise DvdcliError(f"{action}: {error}", "see the driver's settings and AWS's own") from error
         return answer
 
+    def _configured_region(self) -> str:
+        """Return the region of the settings, else that of AWS's own configuration, else ""."""
+        return self._region or str(self._session().region_name or "")
+
+    def _session(self) -> Any:
+        """Return boto3's session, which reads AWS's configuration. AWS_REGION goes before it, as in other SDKs."""
+        import boto3
+        import botocore.exceptions as failures
+
+        profile, region = self._settings.get("profile", ""), self._region or os.environ.get("AWS_REGION", "")
+        try:
+            if (profile, region) not in _sessions:
+                session = boto3.session.Session(profile_name=profile or None, region_name=region or None)
+                _sessions[profile, region] = session
+        except failures.ProfileNotFound as error:
+            raise DvdcliError(str(error), "see ~/.aws/config of the user that the agent runs as") from error
+        except failures.BotoCoreError as error:
+            raise _unusable(error) from error
+        return _sessions[profile, region]
+
     def _client(self) -> Any:
         profile, endpoint = self._settings.get("profile", ""), self._settings.get("endpoint", "")
+        region = self._configured_region() or self.here().region
         left = self._deadline.left()
         answer = next((seconds for seconds in _ANSWERS if (_ATTEMPTS + 1) * seconds < left), _ANSWERS[-1])
-        key = (profile, self._settings.get("region", ""), endpoint, answer)
+        key = (profile, region, endpoint, answer)
         with _making:
             if key not in _clients:
-                _clients[key] = self._made(*key)
+                _clients[key] = self._made(region, endpoint, answer)
             return _clients[key]
 
-    def _made(self, profile: str, region: str, endpoint: str, answer: float) -> Any:
-        import boto3
+    def _made(self, region: str, endpoint: str, answer: float) -> Any:
         import botocore.exceptions as failures
         from botocore.config import Config
 
@@ -147,11 +175,17 @@ class Ec2:
             retries={"mode": "adaptive", "total_max_attempts": _ATTEMPTS}, user_agent_extra="dvdcli",
         )  # fmt: skip
         try:
-            session = boto3.session.Session(profile_name=profile or None, region_name=region or None)
-            if session.region_name is None:
-                session = boto3.session.Session(profile_name=profile or None, region_name=self.here().region)
-            return session.client("ec2", endpoint_url=endpoint or None, config=config)
-        except failures.ProfileNotFound as error:
-            raise NotFoundError(str(error), "see ~/.aws/config of the user that the agent runs as") from error
+            return self._session().client("ec2", region_name=region, endpoint_url=endpoint or None, config=config)
+        except failures.PartialCredentialsError as error:
+            raise _no_credentials(error) from error
         except (failures.BotoCoreError, ValueError) as error:
-            raise DvdcliError(f"AWS cannot be used: {error}", "see the driver's settings and AWS's own") from error
+            raise _unusable(error) from error
+
+
+def _no_credentials(error: Exception) -> DvdcliError:
+    hint = "give the instance a role, and see that its metadata service can be reached"
+    return DvdcliError(f"there are no AWS credentials: {error}", hint)
+
+
+def _unusable(error: Exception) -> DvdcliError:
+    return DvdcliError(f"AWS cannot be used: {error}", "see the driver's settings and AWS's own")

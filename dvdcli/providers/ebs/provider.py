@@ -214,8 +214,14 @@ class EbsProvider(BlockProvider):
 
     def attachment(self, handle: Mapping[str, Any]) -> str:
         """Ask EC2 since when this instance has the volume."""
+        self._recall(handle)
         volume = self._by_id(str(handle["id"]))
         return _token(volume, str(handle.get("instance"))) if volume else ""
+
+    def _recall(self, handle: Mapping[str, Any]) -> None:
+        """Ask the region of *handle*: the environment of the call that mounted it can have named another."""
+        if handle.get("region"):
+            self._ec2.use(str(handle["region"]))
 
     def _attacher(self, instance: str) -> Attacher:
         return Attacher(self._ec2, instance, self._policy, self._by_id, self.deadline)
@@ -266,6 +272,7 @@ class EbsProvider(BlockProvider):
         """Detach the volume from this instance, by name, and let the device vanish."""
         if not handle.get("instance"):
             return  # it is on disk before anything is attached
+        self._recall(handle)
         self._attacher(str(handle["instance"])).detach(str(handle["id"]))
         moment = self.deadline.sooner(_VANISHING)
         while self.locate(handle) is not None and moment.left():
