@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
-import subprocess
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests import walk as walking
 from tests.conftest import COMMAND, IS_ROOT, Done, Home
 from tests.gate import flags
 from tests.isolators import Isolator, variables
+from tests.walk import FAILING, WHOLE, Point
 
-WHOLE = os.environ.get("DVDCLI_CRASH_WALK") == "whole"
 TOUCHING = {"openat", "mkdir", "rename", "fsync", "unlink", "rmdir", "write", "sendto", "connect", "flock"}
-FAILING = ("write", "rename", "fsync")
 SHARDS = 16 if WHOLE else 4
 
 # An isolator's calls, on a container with one volume.
@@ -32,7 +28,7 @@ CONTAINERS = {
 }  # fmt: skip
 SCENES = ["mount", "second mount", "unmount", "recover", *CONTAINERS]
 
-pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace (apt install strace)")
+pytestmark = walking.needs_strace
 
 
 class Walk:
@@ -61,15 +57,6 @@ class Walk:
             self.request = self.home.root / "request.json"
             self.request.write_text(json.dumps(request))
         self.scene = scene
-
-    def strace(self, *options: str) -> subprocess.CompletedProcess[bytes]:
-        line = ["strace", "-f", *options, self.home.command, *self.args]
-        with self.request.open("rb") as stdin:
-            return subprocess.run(line, env=self.home.env, stdin=stdin, capture_output=True, check=False)
-
-    def again(self) -> Done:
-        with self.request.open("rb") as stdin:
-            return self.home.run(*self.args, stdin=stdin)
 
     def recover(self) -> Done:
         """Recover as whoever made the call would: an agent has its own way, and keeps its container if it was told."""
@@ -102,22 +89,10 @@ class Walk:
         self.home.close()
 
 
-def points(scene: str) -> list[tuple[str, int]]:
-    """Return the system calls of one undisturbed run, as (name, how manieth of that name), that the walk stops at."""
+def points(scene: str) -> list[Point]:
+    """Return the system calls of one undisturbed run that the walk stops at."""
     walk = Walk(scene)
-    log = walk.home.root / "trace"
-    assert walk.strace("-o", str(log)).returncode == 0
-    counts: Counter[str] = Counter()
-    found, touched = [], WHOLE
-    for line in log.read_text(errors="replace").splitlines():
-        match = re.match(r"\d+ +(\w+)\(", line)
-        if not match:
-            continue
-        name = match.group(1)
-        counts[name] += 1
-        touched = touched or (str(walk.home.state) in line and name == "openat")
-        if touched and (WHOLE or name in TOUCHING) and name != "execve":
-            found.append((name, counts[name]))
+    found = walking.points(walk, lambda name, line: WHOLE or name in TOUCHING, WHOLE)
     walk.close()
     assert len(found) > 10, "the walk must have somewhere to go"
     return found
@@ -127,13 +102,13 @@ def points(scene: str) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("then", ["the same call", "recover"])
 @pytest.mark.parametrize("scene", SCENES)
 def test_killed_before_every_system_call(scene, then, shard):
-    for name, number in points(scene)[shard::SHARDS]:
+    for point in points(scene)[shard::SHARDS]:
         walk = Walk(scene)
-        hit = walk.strace("-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}")
+        hit = walking.kill(walk, point)
         walk.plugin.wait_idle()
-        where = f"{scene}, {then}, killed at {name} {number}: exit {hit.returncode}, {walk.plugin.calls}"
+        where = f"{scene}, {then}, killed at {point}: exit {hit.returncode}, {walk.plugin.calls}"
         if then == "the same call":
-            done = walk.again()
+            done = walking.again(walk)
             assert done.code == 0, (where, done)
             if walk.args[0] in ("mount", "unmount"):
                 assert walk.plugin.mounted() == (["v"] if walk.args[0] == "mount" else []), where
@@ -151,13 +126,13 @@ def test_killed_before_every_system_call(scene, then, shard):
 @pytest.mark.parametrize("fault", ["ENOSPC", "EIO"])
 @pytest.mark.parametrize("scene", SCENES)
 def test_every_write_rename_and_fsync_fails_once(scene, fault):
-    for name, number in points(scene):
-        if name not in FAILING:
+    for point in points(scene):
+        if point.name not in FAILING:
             continue
         walk = Walk(scene)
-        hit = walk.strace("-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={name}:error={fault}:when={number}")
+        hit = walking.inject(walk, point, f"error={fault}")
         walk.plugin.wait_idle()
-        where = f"{scene}: {fault} at {name} {number}: exit {hit.returncode}, {hit.stderr!r}, {walk.plugin.calls}"
+        where = f"{scene}: {fault} at {point}: exit {hit.returncode}, {hit.stderr!r}, {walk.plugin.calls}"
         assert hit.returncode in (0, 1, 5, 6), where
         if walk.args[0] == "mount":
             assert bool(hit.stdout) == (hit.returncode == 0), where
