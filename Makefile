@@ -28,7 +28,7 @@ bench: $(VENV)/installed
 	$(PY) -I benchmarks/ebs.py
 
 crash-walk: $(VENV)/installed $(VENV)/test-tools
-	DVDCLI_CRASH_WALK=whole $(PY) -m pytest -q -n $$(nproc) tests/test_crash_walk.py
+	DVDCLI_CRASH_WALK=whole $(PY) -m pytest -q -n $$(nproc) tests/test_crash_walk*.py
 
 $(VENV)/installed: $(SOURCES) tools/setup.sh
 	sh tools/setup.sh install

@@ -1,0 +1,260 @@
+"""Machines with one storage system each, for tests that are the same for every provider of block devices.
+
+A provider joins with a subclass of World in WORLDS.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dvdcli.linux import mountinfo
+from tests.blocks import backing_files_below
+from tests.conftest import Done, Home
+from tests.ebs import Cloud
+from tests.gate import flags
+
+
+class World:
+    """One machine, and what its storage system has on its books."""
+
+    driver = ""
+    options: tuple[str, ...] = ()  # of a new volume
+    attachers: frozenset[str] = frozenset()  # the programs that an attach runs
+    home: Home
+
+    def volumes(self) -> list[str]:
+        """Return the names of the volumes that the storage system has, each as often as it has it."""
+        raise NotImplementedError
+
+    def attached(self) -> list[str]:
+        """Return the names of the volumes that the storage system has attached to this machine, or about to be."""
+        raise NotImplementedError
+
+    def image(self, name: str) -> Path:
+        """Return the file that has the blocks of the volume."""
+        raise NotImplementedError
+
+    def strays(self) -> list[str]:
+        """Return the block devices and files of the storage system that its books do not explain."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Wait until the storage system is done with what it was asked, whether its caller lives or not."""
+
+    def pull(self, name: str) -> None:
+        """Detach an unmounted volume behind dvdcli's back."""
+        raise NotImplementedError
+
+    def reboot(self) -> None:
+        """Start the machine anew: nothing is mounted, and what the storage system still has attached is there."""
+        raise NotImplementedError
+
+    def told(self) -> list[str]:
+        """Return what the storage system was asked, for messages."""
+        return []
+
+    def close(self) -> None:
+        """Take everything down; raises AssertionError for what no right caller does."""
+        raise NotImplementedError
+
+    # What all share
+
+    def call(self, verb: str, name: str = "v", *more: str) -> Done:
+        return self.home.run(verb, *self.arguments(name), *more)
+
+    def arguments(self, name: str = "v") -> tuple[str, ...]:
+        return flags(name, self.driver)
+
+    def mount(self, name: str = "v", *more: str) -> Path:
+        done = self.call("mount", name, *more)
+        assert done.code == 0, done
+        return Path(done.out.strip())
+
+    def mounts(self) -> list[str]:
+        """Return the places of this world where something is mounted."""
+        return sorted(mount.path for mount in mountinfo.read() if mount.path.startswith(f"{self.home.root}/"))
+
+    def slots(self) -> dict[str, dict[str, object]]:
+        return {str(row["name"]): row for row in self.home.mounts()}
+
+    def check_agreement(self, most: int = 1) -> list[str]:
+        """State, mount table, devices and the storage system's books say the same; return the volumes that are held.
+
+        Nothing of a call that was killed is left: no temporary file, lock, claim, marker, process; no volume twice.
+        """
+        rows = self.slots()
+        names = sorted(rows)
+        assert {row["status"] for row in rows.values()} <= {"mounted"}, rows
+        assert self.mounts() == sorted(str(row["mountpoint"]) for row in rows.values())
+        assert sorted(self.attached()) == names, (self.attached(), names)
+        assert self.strays() == []
+        volumes = self.volumes()
+        assert len(volumes) == len(set(volumes)) <= most, volumes
+        expected = set()
+        for name, row in rows.items():
+            slot = f"volumes/{self.driver}/{name}"
+            expected |= {f"{slot}/lock", f"{slot}/record.json", *(f"{slot}/holds/{who}.json" for who in row["holds"])}
+            claim = self.home.record(name, self.driver)["claim"]
+            assert claim, row
+        left = set(self.home.leftovers())
+        claims = {path for path in left if path.startswith("claims/")}
+        assert left - claims == expected, (left, expected)
+        assert len([path for path in claims if path.endswith("/claim.json")]) == len(rows), claims
+        assert {os.path.basename(path) for path in claims} <= {"claim.json", "lock"}, claims
+        assert self.processes() == []
+        return names
+
+    def processes(self) -> list[str]:
+        """Return the processes that work on something of this world, this one excepted."""
+        found, root = [], os.fsencode(self.top())
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (path / "cmdline").read_bytes()
+                opened = [os.fsencode(os.readlink(link)) for link in (path / "fd").iterdir()] if line else []
+            except OSError:
+                continue
+            busy = root in line or any(link.startswith(root + b"/") for link in opened)
+            if busy and int(path.name) != os.getpid():
+                found.append(f"{path.name} {line.decode(errors='replace')!r}")
+        return found
+
+    def top(self) -> Path:
+        """Return the directory that everything of this world is below."""
+        return self.home.root
+
+    def wait_for_children(self) -> None:
+        """Wait until what a killed call left running has ended: it has the volume's lock."""
+        wait_until(lambda: not self.processes(), "a process goes on")
+
+    def seed(self, name: str = "v") -> str:
+        """Return what no two file systems made share, not even two with one UUID; "" while it is incomplete."""
+        path = self.image(name)
+        if not path.exists():
+            return ""
+        checked = subprocess.run(["e2fsck", "-n", "-f", path], capture_output=True, check=False)
+        if checked.returncode and not self.mounts():
+            return ""
+        text = subprocess.run(["dumpe2fs", "-h", path], capture_output=True, text=True, check=False).stdout
+        found = re.search(r"Directory Hash Seed:\s*(\S+)", text)
+        return found.group(1) if found else ""
+
+
+class LocalWorld(World):
+    """`local` with a size: its books are the loop devices."""
+
+    driver = "local"
+    options = ("--volumeopts=size=16M",)
+    attachers = frozenset(("losetup",))
+
+    def __init__(self, command: Path) -> None:
+        self.home = Home(Path(tempfile.mkdtemp(prefix="dvd")), command)
+        self.place = self.home.state / "mounts" / "local"
+
+    def volumes(self) -> list[str]:
+        return sorted(path.parent.name for path in self.place.glob("[!.]*/image"))
+
+    def image(self, name: str) -> Path:
+        return self.place / name / "image"
+
+    def attached(self) -> list[str]:
+        found = []
+        for name in backing_files_below(self.home.root):
+            backing = Path(Path(f"/sys/block/{name}/loop/backing_file").read_text().strip())
+            found.append(backing.parent.name)
+        return found
+
+    def strays(self) -> list[str]:
+        return []  # what create or remove leaves half done has a name of its own, and is gone with the next
+
+    def reboot(self) -> None:
+        for path in reversed(self.mounts()):
+            subprocess.run(["umount", path], check=True)
+        for name in backing_files_below(self.home.root):
+            subprocess.run(["losetup", "-d", f"/dev/{name}"], check=True)
+        self.home.reboot()
+
+    def pull(self, name: str) -> None:
+        for loop in backing_files_below(self.place / name):
+            subprocess.run(["losetup", "-d", f"/dev/{loop}"], check=True)
+
+    def close(self) -> None:
+        assert [path.name for path in self.place.glob(".*")] == []
+        self.home.close()
+
+
+class EbsWorld(World):
+    """EBS, on the only instance of its cloud."""
+
+    driver = "ebs"
+    options = ("--volumeopts=size=1",)
+
+    def __init__(self, command: Path) -> None:
+        self.cloud = Cloud(command)
+        self.ec2 = self.cloud.ec2
+        self.ec2.gib = 16 << 20
+        self.home = self.machine = self.cloud.machine()
+
+    def top(self) -> Path:
+        return self.cloud.root
+
+    def volumes(self) -> list[str]:
+        return sorted(str(volume.name) for volume in self.ec2.volumes.values())
+
+    def image(self, name: str) -> Path:
+        found = [volume.image for volume in self.ec2.volumes.values() if volume.name == name]
+        return found[0] if found else self.ec2.root / "none"
+
+    def attached(self) -> list[str]:
+        return [str(volume.name) for volume in self.ec2.volumes.values() for _ in volume.attachments]
+
+    def strays(self) -> list[str]:
+        devices = [one.there for one in self.machine.host.attachments() if one.there]
+        known = {Path(device.loop.path).name for device in [*devices, self.machine.host.root_disk] if device}
+        return sorted(set(backing_files_below(self.cloud.root)) - known) + [str(loop) for loop in self.ec2.orphans]
+
+    def settle(self) -> None:
+        self.ec2.wait_idle()
+
+    def pull(self, name: str) -> None:
+        with self.ec2.lock:
+            for attachment in self.machine.host.attachments():
+                if attachment.volume.name == name and attachment.there:
+                    attachment.there.loop.wait_free()
+                    self.machine.host.vanish(attachment)
+                    attachment.volume.attachments.remove(attachment)
+                    attachment.state = "detached"
+
+    def reboot(self) -> None:
+        self.machine.host.boot()
+        self.home.reboot()
+
+    def told(self) -> list[str]:
+        return self.ec2.names()
+
+    def close(self) -> None:
+        self.cloud.close()
+
+
+WORLDS: dict[str, Callable[[Path], World]] = {"local": LocalWorld, "ebs": EbsWorld}
+
+
+def wait_until(done: Callable[[], object], what: str, seconds: float = 60) -> None:
+    give_up = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < give_up, what
+        time.sleep(0.01)
+
+
+def close_after_failure(world: World) -> None:
+    """Take down what a failed test leaves, without hiding why it failed."""
+    try:
+        world.close()
+    except Exception:
+        shutil.rmtree(world.top(), ignore_errors=True)
