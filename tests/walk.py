@@ -140,7 +140,7 @@ _ALWAYS = frozenset((
     "fchmodat", "chown", "fchown", "fchownat", "sendto", "sendmsg", "connect", "flock", "clone", "clone3", "fork",
     "vfork", "wait4", "waitid", "exit_group", "mount", "umount2", "fsmount", "fsconfig", "move_mount", "mount_setattr",
 ))  # fmt: skip
-_LOOKS = re.compile(r"ioctl\(.*(TCGETS|LOOP_GET_STATUS|BLKGETSIZE|BLKSSZGET|BLKROGET|GETFLAGS|FIONBIO|BLKPBSZGET|0x5401)")
+_LOOKS = re.compile(r"ioctl\(.*(TCGETS|LOOP_GET_STATUS|BLKGETSIZE|BLKSSZGET|BLKPBSZGET|BLKROGET|GETFLAGS|FIONBIO)")
 _OF_PYTHON = re.compile(r'"[^"]*(site-packages|/lib/python3|__pycache__|/etc/ssl|\.pyc)')
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from dvdcli.linux import mountinfo
 from tests.blocks import backing_files_below
 from tests.conftest import Done, Home
-from tests.ebs import Cloud
+from tests.ebs import Cloud, Machine
 from tests.gate import flags
 
 
@@ -212,11 +212,12 @@ class EbsWorld(World):
         return found[0] if found else self.ec2.root / "none"
 
     def attached(self) -> list[str]:
-        return [str(volume.name) for volume in self.ec2.volumes.values() for _ in volume.attachments]
+        return [str(one.volume.name) for one in self.machine.host.attachments()]
 
     def strays(self) -> list[str]:
-        devices = [one.there for one in self.machine.host.attachments() if one.there]
-        known = {Path(device.loop.path).name for device in [*devices, self.machine.host.root_disk] if device}
+        hosts = self.ec2.hosts.values()
+        devices = [host.root_disk for host in hosts] + [one.there for host in hosts for one in host.attachments()]
+        known = {Path(device.loop.path).name for device in devices if device}
         return sorted(set(backing_files_below(self.cloud.root)) - known) + [str(loop) for loop in self.ec2.orphans]
 
     def settle(self) -> None:
@@ -237,6 +238,14 @@ class EbsWorld(World):
 
     def told(self) -> list[str]:
         return self.ec2.names()
+
+    def rival(self) -> Machine:
+        """Let another instance mount the volume, which there is, and lose power with it: EC2 has it attached there."""
+        rival = self.cloud.machine("b")
+        assert rival.ebs("mount").code == 0
+        rival.host.die()
+        self.ec2.stop(rival.host)
+        return rival
 
     def close(self) -> None:
         self.cloud.close()
