@@ -13,6 +13,7 @@ import pytest
 
 from tests.doubles.ec2 import Drop
 from tests.scenes import AGAIN, RECOVER, THENS, Scene
+from tests.walk import WHOLE
 from tests.worlds import EbsWorld
 
 pytestmark = pytest.mark.root
@@ -85,8 +86,12 @@ def test_the_calls_of_each_scene_are_those_that_are_walked(scene):
 @pytest.mark.parametrize("then", THENS)
 @pytest.mark.parametrize("scene", CALLS)
 def test_killed_before_and_after_every_call(scene, then):
+    """What changes nothing is followed by one or the other, in CI."""
     for number, action in enumerate(CALLS[scene], 1):
         for moment in ("before", "after"):
+            turn = (number + (moment == "after") + THENS.index(then)) % 2
+            if turn and action not in CHANGING and not WHOLE:
+                continue
             point = Ebs(scene)
             killer = Killer(point, number, moment)
             hit = point.end(killer.process)
