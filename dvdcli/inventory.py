@@ -136,6 +136,7 @@ def remove(volume: Volume, deadline: Deadline) -> None:
                 raise TryAgainError(f"a mount of {volume} that was given up can still be under way", "try again later")
         try:
             provider = providers.find(volume.driver, Config(), deadline, PATIENCE)[1]
+            provider.tidy(volume.name)
             _there(volume, provider.get(volume.name))
             provider.remove(volume.name)
             output.to_syslog(f"removed the volume {volume}")

@@ -146,6 +146,10 @@ class Provider:
         """Destroy the volume *name*; one that is not there is fine."""
         raise NotImplementedError
 
+    def tidy(self, name: str) -> None:
+        """Clear away what a killed create or remove of the volume *name* left, which `get` does not show."""
+        return
+
     def get(self, name: str) -> Info | None:
         """Return what is known of the volume *name*, None where there is none."""
         raise NotImplementedError

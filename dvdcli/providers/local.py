@@ -121,6 +121,11 @@ class LocalProvider(Provider):
             files.sync_directory(self._root)
         self._discard(self._aside("gone", name))
 
+    def tidy(self, name: str) -> None:
+        """Delete what is half made, or half deleted: that has all of a volume's data still."""
+        for purpose in ("new", "gone"):
+            self._discard(self._aside(purpose, name))
+
     def get(self, name: str) -> Info | None:
         """Return the volume *name*, None where it has no directory."""
         return Info(name, self.path(name)) if os.path.isdir(self._home(name)) else None
