@@ -87,9 +87,10 @@ class Scene:
             self.look()
             if isinstance(point, walking.Strike) and (point.program, point.victim) == ("e2fsck", "child"):
                 self.mend()
-            done = walking.again(self) if then == AGAIN else self.home.recover()
+            run = (lambda: walking.again(self)) if then == AGAIN else self.home.recover
+            done = self.world.patiently(run)
             assert done.code == 0, done
-            last = self.home.recover()
+            last = self.world.recover()
             assert (last.code, last.out) == (0, ""), last
             held = self.verb == "mount" if then == AGAIN else None
             self.check(held)

@@ -253,16 +253,16 @@ class Run:
         """After one recover all agree, who holds is mounted for, and every volume has what it should have."""
         self.world.settle()
         self.world.wait_for_children()
-        code, _ = self.call(-1, "recover", "", None)
-        assert code == DONE
+        done = self.world.recover()
+        self.note(f"recover: {done}")
+        assert done.code == DONE
         for name, row in self.world.slots().items():
             holds = {int(who.removeprefix("name:p")) for who in row["holds"]}
             known = self.models[name].holds
             assert {who for who, hold in known.items() if hold == YES} <= holds, (name, holds, known)
             assert holds <= {who for who, hold in known.items() if hold != NO}, (name, holds, known)
             if self.models[name].broken:  # whoever mounts next mends it
-                code, _ = self.call(min(holds), "mount", name, None, f"--hold=p{min(holds)}")
-                assert code == DONE
+                self.last("mount", name, f"--hold=p{min(holds)}")
         for name in VOLUMES:
             self.tidy(name)
         names = self.world.check_agreement(len(VOLUMES))
@@ -274,24 +274,26 @@ class Run:
                 self.finish(name)
             else:
                 assert self.models[name].content & {None}, f"{name} is lost"
-                code, _ = self.call(-1, "remove", name, None)
-                assert code == NOT_FOUND
+                self.last("remove", name, code=NOT_FOUND)
         assert self.world.check_agreement(len(VOLUMES)) == []
 
     def tidy(self, name: str) -> None:
         """Let a call go over the lock of one that was killed before it did anything: it is not worth a marker."""
         slot = self.world.home.slot(name, self.world.driver)
         if slot.is_dir() and [path.name for path in slot.iterdir()] == ["lock"]:
-            code, _ = self.call(-1, "unmount", name, None)
-            assert (code, slot.exists()) == (DONE, False)
+            self.last("unmount", name)
+            assert not slot.exists()
 
     def finish(self, name: str) -> None:
-        code, out = self.call(-1, "mount", name, None, "--explicitcreate", "--hold=p0")
-        assert code == DONE
-        self.models[name].check(Path(out))
+        self.models[name].check(Path(self.last("mount", name, "--explicitcreate", "--hold=p0")))
         for who in range(PROCESSES):
-            code, _ = self.call(-1, "unmount", name, None, f"--hold=p{who}")
-            assert code == DONE
+            self.last("unmount", name, f"--hold=p{who}")
+
+    def last(self, verb: str, name: str, *more: str, code: int = DONE) -> str:
+        done = self.world.call(verb, name, *more)
+        self.note(f"at the end {verb} {name}: {done}")
+        assert done.code == code
+        return done.out.strip()
 
 
 @pytest.mark.parametrize("seed", seeds())
