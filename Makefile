@@ -25,7 +25,7 @@ check-isolators:
 bench: $(VENV)/installed
 	$(PY) -I benchmarks/bench.py $(BENCH)
 	$(PY) -I benchmarks/containers.py
-	$(PY) -I benchmarks/ebs.py
+	$(PY) -I benchmarks/back_ends.py
 
 crash-walk: $(VENV)/installed $(VENV)/test-tools
 	DVDCLI_CRASH_WALK=whole $(PY) -m pytest -q -n $$(nproc) tests/test_crash_walk*.py
