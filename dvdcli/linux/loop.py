@@ -53,11 +53,16 @@ def _backing(path: str) -> tuple[int, int, int] | None:
     except OSError:
         return None
     try:
+        return _backing_of(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _backing_of(descriptor: int) -> tuple[int, int, int] | None:
+    try:
         status = fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, bytes(_STATUS_SIZE))
     except OSError:
         return None  # it has been freed since we looked
-    finally:
-        os.close(descriptor)
     device, inode, offset = (int.from_bytes(status[at : at + 8], "little") for at in (0, 8, 24))
     return _decode(device), inode, offset
 
@@ -79,11 +84,16 @@ def attach(image: str, deadline: Deadline, guard: int) -> Device:
     return there
 
 
-def detach(device: Device) -> None:
-    """Take the image off *device*, which nobody uses. Raises OSError."""
+def detach(image: str, device: Device) -> None:
+    """Take the file *image* off *device*, which nobody uses; one that has another file by now is left. Raises OSError.
+
+    An open descriptor keeps the device from being given another file while we look.
+    """
+    wanted = os.stat(image)
     descriptor = device.open()
     try:
-        fcntl.ioctl(descriptor, _LOOP_CLR_FD)
+        if _backing_of(descriptor) == (wanted.st_dev, wanted.st_ino, 0):
+            fcntl.ioctl(descriptor, _LOOP_CLR_FD)
     finally:
         os.close(descriptor)
 

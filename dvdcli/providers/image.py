@@ -70,7 +70,7 @@ class ImageProvider(BlockProvider):
         device = self.locate(handle)
         if device is None:
             return
-        loop.detach(device)
+        loop.detach(str(handle["id"]), device)
         patience = self.deadline.sooner(mounting.BUSY)
         while self.locate(handle) is not None:  # it goes with its last opener: one that only looks is done soon
             if not patience.left():
