@@ -125,10 +125,11 @@ class MotoCloud:
             for volume in told for each in volume["Attachments"] if not _is_root(volume)
         }  # fmt: skip
         for gone in self.devices.keys() - attached:
-            device = self.devices.pop(gone)
+            device = self.devices[gone]
             if device.loop.in_use():
                 self.faults.append(f"{gone[1]} detached from {gone[0]} while in use")
             device.remove()
+            del self.devices[gone]  # last: tests wait for it
         for (instance, volume_id), size in attached.items():
             image = self.root / f"{volume_id}.img"
             if not image.exists() or image.stat().st_size < size:

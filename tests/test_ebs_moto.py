@@ -149,7 +149,6 @@ def test_a_volume_in_use_elsewhere_is_refused_and_stays_there(moto, machine):
     unmounted(other)
 
 
-@pytest.mark.xfail(strict=False, reason="failed once on a machine at load 10; not looked into yet")
 @pytest.mark.parametrize("deleted", [False, True], ids=["detached", "deleted"])
 def test_what_was_detached_behind_our_back_is_unmounted_all_the_same(moto, machine, deleted):
     path = mounted(machine)
