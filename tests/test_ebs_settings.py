@@ -5,12 +5,10 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import Done, Home
-from tests.doubles.ec2 import Ec2
 from tests.doubles.web import Reply, Web
 from tests.ebs import Cloud, Machine
 from tests.expect import refused
@@ -23,23 +21,6 @@ ALL_BUT_THE_REGION = 'zone = "eu-west-1a"\ninstance = "i-0aaaaaaaaaaaaaaaa"'
 A_FEW_SECONDS = 15  # for 3 s that the metadata service is given, on a busy machine
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def cloud(command: Path) -> Iterator[Cloud]:
-    cloud = Cloud(command)
-    yield cloud
-    cloud.close()
-
-
-@pytest.fixture
-def ec2(cloud: Cloud) -> Ec2:
-    return cloud.ec2
-
-
-@pytest.fixture
-def machine(cloud: Cloud) -> Machine:
-    return cloud.machine()
 
 
 @pytest.fixture
