@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.blocks import content
+from tests.conftest import COMMAND
 from tests.doubles.ec2 import Error
 from tests.ebs import FAILURE, IN_USE, refused
 from tests.expect import wait_until
@@ -109,11 +110,14 @@ def test_attached_again_the_old_mount_is_cleared_away_and_the_new_device_mounted
 
 
 def stopping_mkfs(machine, name="v"):
-    """Return the command line of a mount whose mkfs stops in the middle of its writes."""
+    """Return the command line of a mount whose mkfs stops in the middle of its writes.
+
+    Of the installed command itself: what measures coverage writes with pwrite64 too, and would stop for good.
+    """
     (machine.root / "trace").touch()
     inject = ["-e", "trace=pwrite64", "-e", "inject=pwrite64:signal=STOP:when=40"]
     line = ["strace", "-f", "-o", str(machine.root / "trace"), *inject]
-    return [*line, machine.command, "mount", "--volumedriver=ebs", f"--volumename={name}"]
+    return [*line, COMMAND, "mount", "--volumedriver=ebs", f"--volumename={name}"]
 
 
 def killed_in_mkfs(machine, name="v"):
