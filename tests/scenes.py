@@ -51,15 +51,6 @@ class Scene:
             self.write("meanwhile", Path(place))
         self.seed = self.seed or self.world.seed()
 
-    def mend(self) -> None:
-        """Do by hand what dvdcli asks for where e2fsck itself was killed between its writes to the superblock."""
-        image = self.world.image("v")
-        if subprocess.run(["e2fsck", "-n", "-f", image], capture_output=True, check=False).returncode:
-            done = self.world.call("mount", "v", "--explicitcreate")
-            assert (done.code, "needs repair" in done.err) == (1, True), done
-            assert self.world.check_agreement() == []
-            assert subprocess.run(["e2fsck", "-f", "-y", image], capture_output=True, check=False).returncode == 1
-
     def check_data(self, place: Path) -> None:
         assert os.path.ismount(place)
         assert {name: (place / name).read_text() for name in self.files} == {name: name for name in self.files}
@@ -85,8 +76,6 @@ class Scene:
         where = f"{self.scene}, {then}, at {point}: exit {hit.returncode}, {hit.stderr!r}, {self.world.told()}"
         try:
             self.look()
-            if isinstance(point, walking.Strike) and (point.program, point.victim) == ("e2fsck", "child"):
-                self.mend()
             run = (lambda: walking.again(self)) if then == AGAIN else self.home.recover
             done = self.world.patiently(run)
             assert done.code == 0, done

@@ -21,7 +21,7 @@ KILLED, STRUCK, FAILED = 10, 4, 3
 # The programs that each scene runs, besides those of the storage system itself.
 CHILDREN = {
     "first mount": {"blkid", "mkfs.ext4", "mount"},
-    "mount": {"blkid", "e2fsck", "mount", "resize2fs"},
+    "mount": {"blkid", "mount", "resize2fs"},
     "unmount": {"umount"},
     "recover": set(),
 }

@@ -53,7 +53,7 @@ class FileSystem:
         self.name = name
         self.make = make  # with a {uuid} in it
         self.check = check  # exits with 0 where the file system is complete; changes nothing
-        self.repair = repair  # before a mount for writing; exits with 0, or 1 where it mended something
+        self.repair = repair  # of what has errors, before a mount for writing; exits with 0, or 1
         self.grow = grow  # while it is mounted
         self.grows_by_path = grows_by_path
         self.mount_options = frozenset(f"{_GENERAL} {mount_options}".split())
@@ -146,10 +146,24 @@ def was_mounted(kind: FileSystem, device: Device) -> bool:
     return kind.name != "ext4" or any(block[1024 + 0x2C : 1024 + 0x30])
 
 
-def repair(kind: FileSystem, device: Device, deadline: Deadline, guard: int) -> None:
-    """Mend what a crash left, before a mount for writing. Raises DvdcliError where people have to decide."""
+def needs_repair(kind: FileSystem, device: Device) -> bool:
+    """Return whether the file system on *device* says that it has errors, or was left in use without a journal.
+
+    Where there is a journal that has to be replayed, the mount does that, and a kill cannot break it: e2fsck changes
+    its superblock in several writes, of which the last is the checksum. Source: ext4's Documentation, super block.
+    """
     if not kind.repair:
-        return  # its journal does that at the mount
+        return False
+    descriptor = device.open()
+    try:
+        state = int.from_bytes(os.pread(descriptor, 2, 1024 + 0x3A), "little")
+    finally:
+        os.close(descriptor)
+    return state & 3 != 1  # 1: cleanly unmounted, or it has a journal; 2: errors
+
+
+def repair(kind: FileSystem, device: Device, deadline: Deadline, guard: int) -> None:
+    """Mend an ext file system before a mount for writing. Raises DvdcliError where people have to decide."""
     done = process.run([*kind.repair, device.path], deadline, guard, kill=False)
     if done.code not in (0, 1):
         raise DvdcliError(

@@ -18,12 +18,16 @@ BUSY = 10.0  # seconds that a busy mount is tried again: a task that is ending, 
 _MOST = 64  # mounts on top of each other
 
 
+class RefusedError(DvdcliError):
+    """The kernel does not mount what is on the device."""
+
+
 def mount(
     device: Device, kind: FileSystem, path: str, options: list[str], deadline: Deadline, guard: int
 ) -> None:
     """Mount *device* at the directory *path*, where nothing is mounted, and prove that this is what is there then.
 
-    Raises DvdcliError, TryAgainError at the *deadline*.
+    Raises RefusedError, DvdcliError where something else is mounted there, TryAgainError at the *deadline*.
     """
     wanted = ",".join([*([kind.always] if kind.always else []), *options]) or "defaults"
     argv = ["mount", "-n", "-i", "-t", kind.name, "-o", wanted, "--", device.path, path]
@@ -34,7 +38,7 @@ def mount(
     if there is not None and not there.is_of(device.number):
         process.run(["umount", "-n", "-i", "-c", "--", path], deadline, guard)
         raise DvdcliError(f"{there.source} was mounted at {path} instead of {device}", "see what has the same UUID")
-    raise DvdcliError(f"{device} could not be mounted as {kind.name}: {done.said}", "the kernel's log says more")
+    raise RefusedError(f"{device} could not be mounted as {kind.name}: {done.said}", "the kernel's log says more")
 
 
 def unmount(path: str, numbers: list[str], deadline: Deadline, guard: int) -> None:

@@ -230,10 +230,16 @@ class BlockProvider(Provider):
         mounting.await_free(device, self.deadline, _LOOK)
         kind = self._file_system(attached, options, read_only, state, note)
         filesystems.check_options(",".join(asked), [kind])
-        if not read_only and not state.get("fresh"):
-            filesystems.repair(kind, device, self.deadline, self.guard)
         mounting.make_mountpoint(path)
-        mounting.mount(device, kind, path, asked, self.deadline, self.guard)
+        if not read_only and filesystems.needs_repair(kind, device):
+            filesystems.repair(kind, device, self.deadline, self.guard)
+        try:
+            mounting.mount(device, kind, path, asked, self.deadline, self.guard)
+        except mounting.RefusedError:
+            if read_only or not kind.repair:
+                raise
+            filesystems.repair(kind, device, self.deadline, self.guard)
+            mounting.mount(device, kind, path, asked, self.deadline, self.guard)
         if not read_only and not state.get("fresh"):
             failure = filesystems.grow(kind, device, path, self.deadline, self.guard)
             if failure:
