@@ -8,18 +8,17 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from dvdcli import __version__
+from dvdcli import __version__, commands
+from dvdcli.cli import COMMANDS
 from dvdcli.errors import Exit
 from tests.conftest import Done, Home
 from tests.doubles.plugin import Plugin, Reply
 from tests.expect import can_be_interrupted, one_line, refused, wait_until
 
-COMMANDS = (
-    "bind", "create", "get", "help", "list", "mount", "path", "recover", "remove", "resize", "unmount", "version",
-)  # fmt: skip
 LOCAL = ("--volumedriver=local", "--volumename=v")
 
 
@@ -43,6 +42,8 @@ def test_the_help_names_all_commands(home: Home) -> None:
     done = home.run("--help")
     assert (done.code, done.err) == (0, "")
     assert re.findall(r"^  (\w+)  ", done.out.partition("Commands:")[2], re.MULTILINE) == list(COMMANDS)
+    modules = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
+    assert modules - {"__init__", "base"} == set(COMMANDS)
 
 
 def test_help_is_a_command_too(home: Home) -> None:

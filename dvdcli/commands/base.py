@@ -1,0 +1,62 @@
+"""What every command of the people's door is: help through our own door, a JSON envelope for its failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dvdcli import output, render
+from dvdcli.errors import DvdcliError, Exit, from_os_error
+from dvdcli.flags import spell_out, with_options
+
+
+def _print_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        output.to_stdout(ctx.get_help())
+        ctx.exit()
+
+
+class HelpMixin(click.Command):
+    """Prints help through our own door, so that a stdout that cannot be written is a failure here too."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return the option --help."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _print_help
+        return option
+
+
+class Command(HelpMixin):
+    """A command; with --json its failure is told as JSON too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse *args*; a bare --explicitcreate means true."""
+        return super().parse_args(ctx, spell_out(args, self))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry the command out."""
+        try:
+            return super().invoke(ctx)
+        except (DvdcliError, OSError) as error:
+            if ctx.params.get("as_json"):
+                failure = from_os_error(error) if isinstance(error, OSError) else error
+                render.envelope(self.name or "", {}, [failure])
+            raise
+
+
+def command(name: str, *options: Any) -> Callable[[Callable[..., int]], Command]:
+    """Return a decorator that makes a function the command *name* with *options*."""
+
+    def decorate(function: Callable[..., int]) -> Command:
+        return click.command(name, cls=Command)(with_options(*options)(function))
+
+    return decorate
+
+
+def report_all(what: str, errors: list[DvdcliError]) -> int:
+    """Print *errors*, a line each; return the exit code, the first error's."""
+    codes = [output.report(what, error) for error in errors]
+    return codes[0] if codes else Exit.DONE
