@@ -36,6 +36,11 @@ def now() -> dict[str, float]:
     return {"wall": int(time.time()), "uptime": round(time.clock_gettime(time.CLOCK_BOOTTIME), 3)}
 
 
+def time_of_day(seconds: float = 0.0) -> str:
+    """Return what a clock on the wall shows *seconds* from now."""
+    return time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+
+
 def http_date(seconds: float) -> str:
     """Return *seconds* since 1970 in the form of RFC 1123, in UTC."""
     return time.strftime("%a, %d %b %Y %H:%M:%S UTC", time.gmtime(seconds))

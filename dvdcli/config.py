@@ -83,6 +83,10 @@ class Config:
         drivers: dict[str, dict[str, Any]] = self._read().get("drivers", {})
         return drivers.get(name)
 
+    def drivers(self) -> list[str]:
+        """Return the names of the drivers that are configured."""
+        return sorted(self._read().get("drivers", {}))
+
     def _read(self) -> dict[str, Any]:
         if self._data is None:
             self._data = self._load()

@@ -136,11 +136,18 @@ class Container:
 
     def owner(self) -> str | None:
         """Return the key of the container's hold; None where it cannot be told. Takes no lock, changes nothing."""
+        given = self.peek()
+        if given is not None:
+            return given.who
+        key = decode(self.name)
+        return f"{_KIND}{key}" if key else None
+
+    def peek(self) -> Given | None:
+        """Return what the container was given; None where that cannot be told. Takes no lock, changes nothing."""
         try:
-            return Given.from_json(fastjson.loads(files.read(f"{self.directory}/container.json") or b"")).who
+            return Given.from_json(fastjson.loads(files.read(f"{self.directory}/container.json") or b""))
         except (ValueError, OSError):
-            key = decode(self.name)
-            return f"{_KIND}{key}" if key else None
+            return None
 
     def save(self, given: Given) -> None:
         """Write what the container is given. It need not be durable: a power cut ends the boot, and every hold.

@@ -1,51 +1,21 @@
-"""What there is: the mounts on record, and the volumes that the storage systems know."""
+"""What the storage systems know: their volumes, and what makes, grows and destroys one."""
 
 from __future__ import annotations
 
 from dvdcli import output, providers
 from dvdcli.config import Config
-from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError, UsageError
-from dvdcli.state import State, boot_id
-from dvdcli.volume import UNMOUNTING, Volume
+from dvdcli.errors import InUseError, NotFoundError, TryAgainError, UsageError
+from dvdcli.state import State
+from dvdcli.volume import Volume
 from dvdcli.work import PATIENCE, Work, mark_if_possible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from dvdcli.clock import Deadline
     from dvdcli.providers.base import Info, Provider
 
 READ_PATIENCE = 2.0  # seconds that a question waits for a plugin that is starting
 READ_TIMEOUT = 60.0
-
-
-def mounts() -> tuple[list[dict[str, Any]], list[DvdcliError]]:
-    """Return the mounts on record as {driver, name, status, mountpoint, holds, failure, since}, and what is unreadable.
-
-    No lock is taken and nothing is changed. A record without a valid hold is shown as unmounting, as it counts.
-    """
-    found, errors = [], []
-    boot = boot_id()
-    for slot in State().slots():
-        slot.look_only = True
-        try:
-            record = slot.load()
-            if record is None:
-                if slot.damaged:
-                    raise DvdcliError(f"the record in {slot.directory} is damaged", "dvdcli recover sets it right")
-                continue
-            holds = sorted(slot.holds(boot)) if record.boot == boot else []
-        except DvdcliError as error:
-            errors.append(error)
-            continue
-        row = {
-            "driver": record.volume.driver, "name": record.volume.name,
-            "status": record.status if holds else UNMOUNTING, "mountpoint": record.path if record.boot == boot else "",
-            "holds": holds, "failure": record.failure, "since": record.since,
-        }  # fmt: skip
-        found.append(row)
-    return sorted(found, key=lambda row: (row["driver"], row["name"])), errors
 
 
 def _reader(driver: str, deadline: Deadline) -> Provider:
@@ -144,3 +114,31 @@ def remove(volume: Volume, deadline: Deadline) -> None:
             slot.erase_if_empty()
     finally:
         lock.release()
+
+
+def forget(volume: Volume, deadline: Deadline) -> None:
+    """Drop the record of *volume* and its holds; the storage system is not asked, and what is mounted stays so.
+
+    Raises NotFoundError where nothing is on record, TryAgainError while another call works on it.
+    """
+    slot = State().slot(volume)
+    if not slot.exists():
+        raise _unknown(volume)
+    lock = slot.acquire(deadline)
+    try:
+        record = slot.load()
+        if record is None and not slot.is_damaged():
+            slot.erase_if_empty()
+            raise _unknown(volume)
+        slot.erase()
+        output.to_syslog(f"forgot the volume {volume}, without touching its storage")
+        if record is not None and record.claim:
+            from dvdcli.claims import Claim
+
+            Claim(record.provider, record.claim).drop(volume, deadline)
+    finally:
+        lock.release()
+
+
+def _unknown(volume: Volume) -> NotFoundError:
+    return NotFoundError(f"nothing is on record of {volume}", "dvdcli list shows what is")

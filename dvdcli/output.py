@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from dvdcli.errors import DvdcliError, Exit, from_os_error, one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from dvdcli.clock import Deadline
 
 
 class LostStdoutError(DvdcliError):
@@ -44,10 +51,33 @@ def to_stdout(text: str) -> None:
         raise LostStdoutError(f"standard output cannot be written: {error.strerror}", "see where it goes") from error
 
 
+class _Silence:
+    """What step() is where nobody watches."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+_SILENCE = _Silence()
+
+
+def step(text: str, deadline: Deadline) -> AbstractContextManager[None]:
+    """Return a context for what can take long: on a terminal *text* is shown meanwhile, with how long, until when."""
+    if quiet or not os.isatty(2):
+        return _SILENCE
+    from dvdcli.progress import Step
+
+    return Step(text, deadline)
+
+
 def to_stderr(text: str) -> None:
     """Write one line to stderr; a stderr that cannot be written is nobody's failure."""
+    over = "\r\x1b[K" if "dvdcli.progress" in sys.modules else ""  # what a step shows there
     try:
-        os.write(2, f"dvdcli: {one_line(text)}\n".encode("utf-8", "backslashreplace"))
+        os.write(2, f"{over}dvdcli: {one_line(text)}\n".encode("utf-8", "backslashreplace"))
     except OSError:
         return
 

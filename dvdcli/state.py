@@ -62,8 +62,9 @@ class State:
 
     def _walk(self, tree: str) -> Iterator[Slot]:
         for driver in files.names_in(f"{self.root}/{tree}"):
+            full_driver = decode(driver)
             for name in files.names_in(f"{self.root}/{tree}/{driver}"):
-                yield Slot(self.root, driver, name, _volume(driver, name))
+                yield Slot(self.root, driver, name, _volume(full_driver, decode(name)))
 
     def is_first_look(self, boot: str) -> bool:
         """Return whether no recover of this *boot* has looked at every record yet."""
@@ -93,6 +94,7 @@ class Slot:
         self.damaged = False
         self.look_only = False
         self.guard = -1
+        self.void: list[str] = []
         self._fresh: list[str] = []
 
     def __str__(self) -> str:
@@ -135,7 +137,7 @@ class Slot:
         try:
             fields = fastjson.loads(data)
             refuse_newer(path, fields)
-            record = Record.from_json(fields)
+            record = Record.from_json(fields, self.volume)
         except ValueError as error:
             self._set_aside(path, str(error))
             return None
@@ -191,7 +193,22 @@ class Slot:
             hold = self._read_hold(file_name, boot)
             if hold.boot == boot:
                 found[hold.who] = hold
+            else:
+                self.void.append(file_name)
         return found
+
+    def holders(self, boot: str) -> list[str]:
+        """Return who has a hold, sorted, where the record is of *boot*: then every hold is too; they are not read."""
+        found = []
+        for file_name in files.names_in(f"{self.directory}/holds"):
+            if file_name.endswith(".json"):
+                found.append(decode(file_name[: -len(".json")]) or self._read_hold(file_name, boot).who)
+        return sorted(found)
+
+    def drop_void(self) -> None:
+        """Remove the holds that holds() left out. Raises OSError."""
+        while self.void:
+            files.unlink(f"{self.directory}/holds/{self.void.pop()}")
 
     def _read_hold(self, file_name: str, boot: str) -> Hold:
         path = f"{self.directory}/holds/{file_name}"
@@ -293,10 +310,9 @@ def make_root(path: str) -> None:
             return
 
 
-def _volume(driver: str, name: str) -> Volume | None:
-    full_driver, full_name = decode(driver), decode(name)
+def _volume(driver: str | None, name: str | None) -> Volume | None:
     try:
-        return Volume(full_driver, full_name) if full_driver and full_name else None
+        return Volume(driver, name) if driver and name else None
     except UsageError:
         return None
 

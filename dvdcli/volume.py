@@ -19,6 +19,7 @@ MOUNTED = "mounted"
 UNMOUNTING = "unmounting"
 
 _SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:@+=,")
+_ALL_SAFE = bytes(_SAFE)
 _LONGEST_ENCODED = 120
 _KEPT_OF_A_LONG_NAME = 80
 
@@ -43,6 +44,10 @@ class Volume:
 
     def __hash__(self) -> int:
         return hash((self.driver, self.name))
+
+    def is_named(self, driver: Any, name: Any) -> bool:
+        """Return whether this is the volume *name* of *driver*."""
+        return bool(self.name == name and self.driver == driver)
 
 
 class Hold:
@@ -102,30 +107,38 @@ class Record:
         return {"schema": SCHEMA, "driver": self.volume.driver, "name": self.volume.name, **fields}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Record:
-        """Return the record that *data* describes. Raises ValueError where it describes none."""
+    def from_json(cls, data: dict[str, Any], known: Volume | None = None) -> Record:
+        """Return the record that *data* describes, of *known* if it is that volume's. Raises ValueError."""
         try:
-            driver, name = data["driver"], data["name"]
-            if not isinstance(driver, str) or not isinstance(name, str):
-                raise ValueError("driver or name is no str")
-            record = cls(Volume(driver, name), "", {}, {})
-            for key in cls.__slots__:
-                if key == "volume":
-                    continue
-                value = data.get(key, "") if key == "claim" else data[key]  # the first records had none
-                kind = type(getattr(record, key))
-                if type(value) is not kind:
-                    raise ValueError(f"{key} is no {kind.__name__}")
-                setattr(record, key, value)
+            record = cls.__new__(cls)
+            record.volume = known if known and known.is_named(data["driver"], data["name"]) else _volume_in(data)
+            if "claim" not in data:
+                data = {**data, "claim": ""}  # the first records had none
+            values = [data[key] for key in _FIELDS]
         except (KeyError, TypeError, UsageError) as error:
             raise ValueError(str(error)) from error
+        if list(map(type, values)) != _KINDS:
+            pairs = zip(_FIELDS, zip(values, _KINDS, strict=True), strict=True)
+            wrong = next(key for key, (value, kind) in pairs if type(value) is not kind)
+            raise ValueError(f"{wrong} is of another type")
+        for key, value in zip(_FIELDS, values):  # noqa: B905 - ten thousand times in a list
+            setattr(record, key, value)
         if record.status not in (MOUNTING, MOUNTED, UNMOUNTING):
             raise ValueError(f"status {record.status!r}")
         return record
 
 
+def _volume_in(data: dict[str, Any]) -> Volume:
+    driver, name = data["driver"], data["name"]
+    if not isinstance(driver, str) or not isinstance(name, str):
+        raise ValueError("driver or name is no str")
+    return Volume(driver, name)
+
+
 def check_name(name: str, what: str) -> str:
     """Return *name* if anything can be called so; *what* it is goes into the UsageError if not."""
+    if name.isascii() and name.isprintable() and 0 < len(name) <= LONGEST_NAME:
+        return name
     if not name:
         raise UsageError(f"the {what} is empty")
     try:
@@ -152,6 +165,10 @@ def check_driver(name: str) -> str:
     if any(part in ("", ".", "..") for part in name.split("/")):
         raise UsageError(f"the driver {name!r} is no driver's name", "a name, not a path, is what --volumedriver takes")
     return name
+
+
+_FIELDS = [key for key in Record.__slots__ if key != "volume"]
+_KINDS = [type(getattr(Record(Volume("any", "any"), "", {}, {}), key)) for key in _FIELDS]
 
 
 def parse_options(items: Iterable[str]) -> dict[str, str]:
@@ -187,6 +204,8 @@ def sha256(data: bytes) -> str:
 def encode(name: str) -> str:
     """Return a file name for *name*: safe, different for different names, at most 145 bytes long."""
     raw = name.encode()
+    if len(raw) <= _LONGEST_ENCODED and not raw.translate(None, _ALL_SAFE) and raw[:1] != b".":
+        return name
     encoded = "".join(chr(b) if b in _SAFE else f"%{b:02X}" for b in raw)
     if encoded.startswith("."):
         encoded = f"%2E{encoded[1:]}"
@@ -197,8 +216,10 @@ def encode(name: str) -> str:
 
 def decode(file_name: str) -> str | None:
     """Return the name that *file_name* was made from, or None where it cannot tell (a long name, a foreign file)."""
-    parts = file_name.split("%")
     try:
+        if "%" not in file_name:
+            return file_name if encode(file_name) == file_name else None
+        parts = file_name.split("%")
         raw = parts[0].encode() + b"".join(bytes.fromhex(p[:2]) + p[2:].encode() for p in parts[1:])
         name = raw.decode()
     except ValueError:

@@ -48,6 +48,8 @@ class Work:
         self.holds = slot.holds(self.boot)
         self._provider: Provider | None = None
         self._claimed = ""
+        if self.record is None and not slot.look_only:
+            slot.drop_void()  # beside the record to come there are valid ones only
         if self.record is None and self.holds:
             self.record = self._rebuilt()
         self._intended = self.record is not None
@@ -122,7 +124,8 @@ class Work:
         if adding:
             self.take(adding)
         if missing:
-            provider.create(name, record.options)
+            with output.step(f"making the volume {record.volume}", self.deadline):
+                provider.create(name, record.options)
             output.to_syslog(f"created the volume {record.volume}, which did not exist")
         self._unsure = True
         try:

@@ -414,12 +414,12 @@ def test_resize_grows_the_volume_and_the_file_system(machine, ec2, mounted):
     before = os.statvfs(machine.place).f_blocks
     if not mounted:
         machine.ebs("unmount")
-    assert machine.ebs("resize", "v", *machine.opts(size=2)).code == 0
+    assert machine.ebs("resize", "v", "--yes", *machine.opts(size=2)).code == 0
     if not mounted:
         machine.ebs("mount")
     assert os.statvfs(machine.place).f_blocks > 1.8 * before
-    refused(machine.ebs("resize", "v", *machine.opts(size=1)), USAGE, "2 GiB")
-    assert machine.ebs("resize", "v", *machine.opts(size=2)).code == 0
+    refused(machine.ebs("resize", "v", "--yes", *machine.opts(size=1)), USAGE, "2 GiB")
+    assert machine.ebs("resize", "v", "--yes", *machine.opts(size=2)).code == 0
     assert machine.ebs("unmount").code == 0
 
 

@@ -166,18 +166,18 @@ def test_what_was_detached_behind_our_back_is_unmounted_all_the_same(moto, machi
 
 def test_a_volume_grows_and_so_does_its_mounted_file_system(moto, machine):
     assert machine.ebs("create", "v", *machine.opts(size=1)).code == 0
-    assert machine.ebs("resize", "v", *machine.opts(size=5)).code == 0
+    assert machine.ebs("resize", "v", "--yes", *machine.opts(size=5)).code == 0
     assert moto.the_volume()["Size"] == 5
     path = mounted(machine, "v", *machine.opts(fsType="xfs"))  # ext4 grows only for who has CAP_SYS_RESOURCE
     before = os.statvfs(path).f_blocks
-    assert machine.ebs("resize", "v", *machine.opts(size=10)).code == 0
+    assert machine.ebs("resize", "v", "--yes", *machine.opts(size=10)).code == 0
     device = moto.devices[machine.host.id, moto.the_volume()["VolumeId"]]
     wait_until(lambda: int((device.sys / "size").read_text()) * 512 == 10 * GIB)
     # moto says at once that it has grown, and here the device follows a moment later: then the same call again is it.
-    done = machine.ebs("resize", "v", *machine.opts(size=10))
+    done = machine.ebs("resize", "v", "--yes", *machine.opts(size=10))
     assert (done.code, done.err) == (0, ""), done
     assert os.statvfs(path).f_blocks > 1.8 * before
-    assert "10 GiB" in refused(machine.ebs("resize", "v", *machine.opts(size=9)), USAGE)
+    assert "10 GiB" in refused(machine.ebs("resize", "v", "--yes", *machine.opts(size=9)), USAGE)
     assert moto.the_volume()["Size"] == 10
     unmounted(machine)
 
@@ -307,6 +307,6 @@ def test_moto_makes_volumes_that_cannot_be(moto, wrong):
 
 def test_moto_makes_a_volume_smaller_and_is_not_asked_to(moto, machine):
     volume_id = moto.volume("v", size=3)
-    refused(machine.ebs("resize", "v", *machine.opts(size=2)), USAGE)
+    refused(machine.ebs("resize", "v", "--yes", *machine.opts(size=2)), USAGE)
     assert moto.the_volume()["Size"] == 3
     assert refusal(moto.client.modify_volume, VolumeId=volume_id, Size=2) == "", "EC2 says InvalidParameterValue"

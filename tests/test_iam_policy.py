@@ -104,9 +104,9 @@ def test_a_volumes_whole_life_makes_exactly_these_calls(command: Path) -> None:
     try:
         machine = cloud.machine()
         assert machine.ebs("mount", "v", *machine.opts(size=1)).code == 0
-        assert machine.ebs("resize", "v", *machine.opts(size=1)).code == 0
+        assert machine.ebs("resize", "v", "--yes", *machine.opts(size=1)).code == 0
         assert machine.ebs("unmount").code == 0
-        assert machine.ebs("resize", "v", *machine.opts(size=2)).code == 0
+        assert machine.ebs("resize", "v", "--yes", *machine.opts(size=2)).code == 0
         assert machine.ebs("remove").code == 0
         assert set(cloud.ec2.names()) == called()
         assert set(cloud.ec2.names()) <= set(allowed())

@@ -131,11 +131,11 @@ def test_remove_and_resize(home):
     path = mount(home, "v", "size=400M", "fsType=xfs").out.strip()
     assert home.run("remove", *flags("v", "local")).code == IN_USE
     before = os.statvfs(path).f_blocks
-    grown = home.run("resize", *flags("v", "local"), "--volumeopts=size=500M")
+    grown = home.run("resize", "--yes", *flags("v", "local"), "--volumeopts=size=500M")
     assert grown.code == 0, grown
     assert os.statvfs(path).f_blocks > before
-    assert home.run("resize", *flags("v", "local"), "--volumeopts=size=450M").code == USAGE
-    assert home.run("resize", *flags("w", "local"), "--volumeopts=size=500M").code == NOT_FOUND
+    assert home.run("resize", "--yes", *flags("v", "local"), "--volumeopts=size=450M").code == USAGE
+    assert home.run("resize", "--yes", *flags("w", "local"), "--volumeopts=size=500M").code == NOT_FOUND
     unmount(home)
     assert home.run("remove", *flags("v", "local")).code == 0
     assert not image(home).parent.exists()
@@ -147,7 +147,7 @@ def test_a_larger_volume_has_a_larger_file_system_at_its_next_mount(home, kind):
     before = os.statvfs(path)
     Path(path, "file").write_text("kept")
     unmount(home)
-    assert home.run("resize", *flags("v", "local"), "--volumeopts=size=600M").code == 0
+    assert home.run("resize", "--yes", *flags("v", "local"), "--volumeopts=size=600M").code == 0
     done = mount(home)
     after = os.statvfs(path)
     if kind == "ext4" and not may_grow_ext4():

@@ -36,10 +36,12 @@ def test_list_in_a_pipe(home: Home) -> None:
     mounted = home.mount("v w", "local").out.strip()
     home.mount("longer-than-the-other", "local", "--hold=cron")
     header, first, second = home.run("list", env={"FORCE_COLOR": "1", "COLUMNS": "30"}).out.splitlines()
-    assert header.split() == ["DRIVER", "NAME", "STATUS", "MOUNTPOINT", "HOLDS"]
-    assert first.split()[0::4] == ["local", "cron"]
+    assert header.split() == ["DRIVER", "NAME", "STATUS", "AGE", "SIZE", "USE", "MOUNTPOINT", "HOLDERS"]
+    assert first.split()[0::7] == ["local", "cron"]
     assert second.split("  ")[0] == "local"
-    assert re.split(r" {2,}", second) == ["local", "v w", "mounted", mounted, "host"]
+    cells = re.split(r" {2,}", second)
+    assert re.fullmatch(r"\d+s|\d+m(\d+s)?", cells.pop(3))
+    assert cells == ["local", "v w", "mounted", "-", "-", mounted, "host"]
     assert second.index("mounted") == header.index("STATUS") == first.index("mounted")
 
 
@@ -60,11 +62,12 @@ def test_list_json(home: Home) -> None:
     mounted = home.mount("\U0001f40b", "local", "--hold=cron").out.strip()
     (row,) = envelope(home.run("list", "--json"), "list")["mounts"]
     since = row.pop("since")
+    assert 0 <= row.pop("age") < 600
     assert since.keys() == {"wall", "uptime"}
     assert all(isinstance(value, int | float) and value > 0 for value in since.values())
     assert row == {
         "driver": "local", "name": "\U0001f40b", "status": "mounted", "mountpoint": mounted,
-        "holds": ["name:cron"], "failure": "",
+        "holds": ["name:cron"], "failure": "", "device": None, "file_system": None, "size": None, "used": None,
     }  # fmt: skip
     (home.slot(next((home.state / "volumes/local").iterdir()).name, "local") / "record.json").write_text("{")
     assert envelope(home.run("list", "--json"), "list", Exit.FAILURE) == {"mounts": []}
@@ -98,7 +101,7 @@ def test_a_terminal_shows_a_table(home: Home) -> None:
     lines = COLOUR.sub("", shown).splitlines()
     assert COLOUR.search(shown)
     assert "[red]x" in shown  # a name is no markup
-    assert lines[0].split() == ["DRIVER", "NAME", "STATUS", "MOUNTPOINT", "HOLDS"]
+    assert lines[0].split() == ["DRIVER", "NAME", "STATUS", "AGE", "SIZE", "USE", "MOUNTPOINT", "HOLDERS"]
     assert max(map(len, lines)) <= 80
     assert len(lines) > 3  # folded, not cut
     assert COLOUR.sub("", shown).count("long-") >= 20

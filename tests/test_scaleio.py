@@ -158,9 +158,9 @@ def test_resize_grows_the_volume_and_the_file_system(machine, gateway):
     gateway.gib = 64 << 20
     machine.scaleio("mount", "v", *machine.opts(size=8, fsType="xfs"))
     before = os.statvfs(machine.place).f_blocks
-    assert machine.scaleio("resize", "v", *machine.opts(size=16)).code == 0
+    assert machine.scaleio("resize", "v", "--yes", *machine.opts(size=16)).code == 0
     assert os.statvfs(machine.place).f_blocks > 1.8 * before
-    refused(machine.scaleio("resize", "v", *machine.opts(size=8)), USAGE, "16 GiB")
+    refused(machine.scaleio("resize", "v", "--yes", *machine.opts(size=8)), USAGE, "16 GiB")
     assert machine.scaleio("unmount").code == 0
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from dvdcli import output, render
-from dvdcli.errors import DvdcliError, Exit, from_os_error
+from dvdcli.errors import DvdcliError, Exit, UsageError, from_os_error
 from dvdcli.flags import spell_out, with_options
 
 
@@ -54,6 +55,23 @@ def command(name: str, *options: Any) -> Callable[[Callable[..., int]], Command]
         return click.command(name, cls=Command)(with_options(*options)(function))
 
     return decorate
+
+
+YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+def confirm(question: str, yes: bool, needed: bool = True) -> None:
+    """Return if *yes*, or whoever sits at the terminal says so.
+
+    Raises DvdcliError where the answer is no; UsageError where nobody can be asked and *needed* says that it must be.
+    """
+    if yes:
+        return
+    if os.isatty(0) and os.isatty(2):
+        if not click.confirm(question, err=True):
+            raise DvdcliError("nothing was changed")
+    elif needed:
+        raise UsageError("there is no terminal to ask on", "say --yes")
 
 
 def report_all(what: str, errors: list[DvdcliError]) -> int:

@@ -6,17 +6,20 @@ from typing import Any
 
 from dvdcli import inventory, lifecycle
 from dvdcli.clock import Deadline
-from dvdcli.commands.base import command
+from dvdcli.commands.base import YES, command, confirm
 from dvdcli.errors import Exit
 from dvdcli.flags import FLAGS, TALK, Asked, timeout_option
 
 
-@command("resize", *FLAGS, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
-def command_(timeout: float, **flags: Any) -> int:
+@command("resize", *FLAGS, YES, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
+def command_(yes: bool, timeout: float, **flags: Any) -> int:
     """Make a volume larger, to --volumeopts size=SIZE, and its file system where it is mounted here.
 
-    Where it is not, the file system grows at the next mount.
+    Where it is not, the file system grows at the next mount. On a terminal it asks first; elsewhere it needs --yes.
     """
     asked = Asked(flags)
-    inventory.resize(asked.volume, asked.options, Deadline(timeout))
+    volume, options = asked.volume, asked.options
+    wanted = next((f" to {value}" for key, value in options.items() if key.lower() == "size"), "")
+    confirm(f"Make {volume} larger{wanted}? It cannot be made smaller again.", yes)
+    inventory.resize(volume, options, Deadline(timeout))
     return Exit.DONE

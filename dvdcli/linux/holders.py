@@ -14,7 +14,18 @@ _MOST = 5  # that are named; a busy database has hundreds of files open
 
 
 def of(number: str, path: str = "") -> str:
-    """Return who uses the block device "major:minor" *number*, for an error message; "" where nobody is to be seen.
+    """Return who uses the device "major:minor" *number*, for an error message; "" where nobody is to be seen.
+
+    As all_of, with the first few alone.
+    """
+    found = all_of(number, path)
+    if len(found) > _MOST:
+        found[_MOST:] = [f"and {len(found) - _MOST} more"]
+    return ", ".join(found)
+
+
+def all_of(number: str, path: str = "") -> list[str]:
+    """Return who has the device "major:minor" *number* mounted or open, a text for each process.
 
     *path* is where it is mounted in our own mount namespace: that mount itself is no use of it. No file system is
     touched, only the texts of /proc: a dead one would hang us.
@@ -32,9 +43,17 @@ def of(number: str, path: str = "") -> str:
             opened = next((text for text in _open_files(pid) if _is_below(text, places[space])), "")
             if opened:
                 found.append(f"pid {pid} ({_name(pid)}) uses {opened}")
-    if len(found) > _MOST:
-        found[_MOST:] = [f"and {len(found) - _MOST} more"]
-    return ", ".join(found)
+    return found
+
+
+def below(path: str) -> list[str]:
+    """Return which processes of our mount namespace have the directory *path*, or something below it, open."""
+    found, own = [], mountinfo.namespace()
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        if pid != os.getpid() and mountinfo.namespace(pid) == own:
+            opened = next((text for text in _open_files(pid) if _is_below(text, [path])), "")
+            found += [f"pid {pid} ({_name(pid)}) uses {opened}"] if opened else []
+    return found
 
 
 def _is_below(text: str, places: list[str]) -> bool:

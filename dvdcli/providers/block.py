@@ -184,7 +184,8 @@ class BlockProvider(Provider):
             raise NotFoundError(f"there is no disk {wanted} for the volume {volume}")
         state["id"] = disk.id
         note(state)
-        attached = self.attach(disk, options, state, note)
+        with output.step(f"attaching {disk.id}", self.deadline):
+            attached = self.attach(disk, options, state, note)
         device, path = attached.device, self.mountpoint(volume.name)
         mounted = self._is_mounted(device, path, state)
         known = {"device": device.to_json(), "attachment": attached.attachment, "path": path}
@@ -232,18 +233,22 @@ class BlockProvider(Provider):
         filesystems.check_options(",".join(asked), [kind])
         mounting.make_mountpoint(path)
         if not read_only and filesystems.needs_repair(kind, device):
-            filesystems.repair(kind, device, self.deadline, self.guard)
+            self._repair(kind, device)
         try:
             mounting.mount(device, kind, path, asked, self.deadline, self.guard)
         except mounting.RefusedError:
             if read_only or not kind.repair:
                 raise
-            filesystems.repair(kind, device, self.deadline, self.guard)
+            self._repair(kind, device)
             mounting.mount(device, kind, path, asked, self.deadline, self.guard)
         if not read_only and not state.get("fresh"):
             failure = filesystems.grow(kind, device, path, self.deadline, self.guard)
             if failure:
                 output.warn(f"the file system at {path} does not fill its volume: {failure}")
+
+    def _repair(self, kind: FileSystem, device: Device) -> None:
+        with output.step(f"checking the file system on {device}", self.deadline):
+            filesystems.repair(kind, device, self.deadline, self.guard)
 
     def _file_system(
         self, attached: Attached, options: Mapping[str, str], read_only: bool, state: dict[str, Any], note: Note
@@ -272,12 +277,15 @@ class BlockProvider(Provider):
         path = str(handle.get("path") or self.mountpoint(volume.name))
         device = self.locate(handle)
         numbers = [str(handle.get("device", {}).get("number", ""))] + ([device.number] if device else [])
-        mounting.unmount(path, [number for number in numbers if number], self.deadline, self.guard)
+        with output.step(f"unmounting {path}", self.deadline):
+            mounting.unmount(path, [number for number in numbers if number], self.deadline, self.guard)
         if device is not None:
-            mounting.await_free(device, self.deadline)
+            with output.step(f"waiting until {device} is free", self.deadline):
+                mounting.await_free(device, self.deadline)
             if handle.get("format"):
                 self._finish_format(device, handle)
-        self.detach(handle, note)
+        with output.step(f"detaching {handle['id']}", self.deadline):
+            self.detach(handle, note)
         try:
             os.rmdir(path)  # not before: it would take a container's copy of the mount away
         except OSError:

@@ -126,7 +126,8 @@ class DockerProvider(Provider):
         info = self._known(volume.name)
         name = info.name if info else volume.name
         mount_id = _mount_id(volume)
-        reply = self._call("Mount", {"Name": name, "ID": mount_id})
+        with output.step(f"the driver {self.driver} mounts {name}", self.deadline):
+            reply = self._call("Mount", {"Name": name, "ID": mount_id})
         said = _text(reply, "Mountpoint")
         path = self._on_host(said)
         if not path:
@@ -144,7 +145,8 @@ class DockerProvider(Provider):
         if info is None:
             return True
         try:
-            self._call("Unmount", {"Name": info.name, "ID": handle.get("id") or _mount_id(volume)})
+            with output.step(f"the driver {self.driver} unmounts {info.name}", self.deadline):
+                self._call("Unmount", {"Name": info.name, "ID": handle.get("id") or _mount_id(volume)})
         except _RefusedError as error:
             if _says(error.message, _NOT_MOUNTED) or _says_absent(error.message, volume.name):
                 info = self.get(volume.name)

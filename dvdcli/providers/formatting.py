@@ -86,7 +86,8 @@ class Formatter:
         if not self.device.is_free():
             users = holders.of(self.device.number) or "an mkfs that an earlier call began, or the kernel"
             raise InUseError(f"{self.device} is in use: {users}", "nothing was written to it; try again later")
-        filesystems.make(kind, self.device, uuid, self.deadline, self.guard)
+        with output.step(f"making {kind.name} on {self.device}", self.deadline):
+            filesystems.make(kind, self.device, uuid, self.deadline, self.guard)
         made = blank.probe(self.device, self.deadline)
         if (made.type, made.uuid) != (kind.name, uuid):
             raise DvdcliError(f"{self.device} holds {made.what} after mkfs, and not what was made", "see the device")

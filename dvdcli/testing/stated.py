@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dvdcli import inventory, lifecycle, providers
+from dvdcli import inventory, lifecycle, listing, providers
 from dvdcli.clock import Deadline
 from dvdcli.config import Config, state_directory
 from dvdcli.errors import DvdcliError, InUseError, NotFoundError, UsageError
@@ -64,7 +64,7 @@ class Desk:
 
     def mounts(self) -> list[str]:
         """Return the names of what is on record, all of it mounted."""
-        rows, errors = inventory.mounts()
+        rows, errors = listing.mounts(listing.Filter())
         assert errors == []
         assert {row["status"] for row in rows} <= {"mounted"}, rows
         return [row["name"] for row in rows]
@@ -98,7 +98,7 @@ class ThroughTheState(Bench):
         desk = Desk(calls)
         yield desk
         try:
-            rows = inventory.mounts()[0]
+            rows = listing.mounts(listing.Filter())[0]
         except (DvdcliError, OSError):
             rows = []
         for row in rows:

@@ -1,0 +1,68 @@
+"""Every known driver asked at once for its volumes: a dead one costs its deadline and one line, never the others."""
+
+from __future__ import annotations
+
+import os
+
+from dvdcli import config, inventory, parallel
+from dvdcli.clock import Deadline
+from dvdcli.errors import DvdcliError, from_os_error
+from dvdcli.linux import files
+from dvdcli.state import State
+from dvdcli.volume import decode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+TIMEOUT = 10.0  # seconds for each driver
+
+
+def drivers() -> list[str]:
+    """Return the names of the drivers that are known: configured, `local`, Docker plugins, those on record."""
+    found = {"local", *config.Config().drivers(), *plugin_names(), *recorded()}
+    return sorted(found)
+
+
+def recorded() -> list[str]:
+    """Return the names of the drivers that a volume is on record for."""
+    tree = f"{State().root}/volumes"
+    names = (decode(name) for name in files.names_in(tree) if files.names_in(f"{tree}/{name}"))
+    return sorted(name for name in names if name)
+
+
+def plugin_names() -> list[str]:
+    """Return the names under which Docker plugins announce themselves here. Managed ones only the Engine knows."""
+    found = set()
+    for index, directory in enumerate(config.plugin_directories()):
+        for ending in (".sock",) if index == 0 else (".spec", ".json"):
+            for name in files.names_in(directory):
+                path = f"{directory}/{name}"
+                if name.endswith(ending) and not os.path.isdir(path):
+                    found.add(name.removesuffix(ending))
+                elif os.path.exists(f"{path}/{name}{ending}"):
+                    found.add(name)
+    return sorted(found)
+
+
+def volumes(seconds: float = TIMEOUT) -> tuple[list[dict[str, Any]], list[tuple[str, DvdcliError]]]:
+    """Return the volumes of every known driver as {driver, name, mountpoint}, and which drivers failed, and how.
+
+    Each driver has *seconds* to answer; all are asked at once.
+    """
+    names = drivers()
+    answers: list[list[dict[str, Any]]] = [[] for _ in names]
+
+    def ask(index: int) -> None:
+        infos = inventory.volumes(names[index], Deadline(seconds))
+        answers[index] = [{"driver": names[index], "name": i.name, "mountpoint": i.mountpoint} for i in infos]
+
+    failed = []
+    for name, failure in zip(names, parallel.each(ask, range(len(names))), strict=True):
+        if isinstance(failure, OSError):
+            failure = from_os_error(failure)
+        if isinstance(failure, DvdcliError):
+            failed.append((name, failure))
+        elif failure is not None:
+            raise failure
+    return [row for rows in answers for row in rows], failed
