@@ -47,17 +47,21 @@ def can_be_interrupted() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def on_terminal(home: Home, *args: str, columns: int = 80, env: dict[str, str] | None = None) -> str:
-    """Return what the command shows on a terminal of its own, as stdout and stderr."""
+def on_terminal(
+    home: Home, *args: str, columns: int = 80, env: dict[str, str] | None = None, typed: str = "", code: int = 0
+) -> str:
+    """Return what the command shows on a terminal of its own, as stdout and stderr; *typed* is what it reads there."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = home.start(*args, env={"TERM": "xterm-256color", **(env or {})}, stdout=theirs, stderr=theirs)
+    stdin = {"stdin": theirs} if typed else {}
+    process = home.start(*args, env={"TERM": "xterm-256color", **(env or {})}, stdout=theirs, stderr=theirs, **stdin)
     os.close(theirs)
+    os.write(ours, typed.encode())
     shown = b""
     while data := _read(ours):
         shown += data
     os.close(ours)
-    assert process.wait(60) == 0, shown
+    assert process.wait(60) == code, shown
     return shown.decode().replace("\r\n", "\n")
 
 

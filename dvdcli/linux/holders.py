@@ -32,12 +32,14 @@ def all_of(number: str, path: str = "") -> list[str]:
     """
     found: list[str] = []
     places: dict[str, list[str]] = {}  # by mount namespace, where it has the device mounted
-    own = mountinfo.namespace()
+    # A mount has an id that no other namespace's has; the namespace's own is not always ours to see.
+    ours = {mount.id for mount in mountinfo.read() if mount.path == path}
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         space = mountinfo.namespace(pid)
         if space not in places:
-            places[space] = [mount.path for mount in mountinfo.read(pid) if mount.is_of(number)]
-            elsewhere = [place for place in places[space] if space != own or place != path]
+            there = [mount for mount in mountinfo.read(pid) if mount.is_of(number)]
+            places[space] = [mount.path for mount in there]
+            elsewhere = [mount.path for mount in there if mount.id not in ours]
             found += [f"pid {pid} ({_name(pid)}) has it mounted at {place}" for place in elsewhere[:1]]
         if pid != os.getpid() and places[space]:
             opened = next((text for text in _open_files(pid) if _is_below(text, places[space])), "")
