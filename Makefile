@@ -2,12 +2,13 @@
 # make test    all the tests (as root: real mounts, and apt for what they need)
 # make check   ruff and mypy
 # make check-isolators MESOS_SOURCE=DIR   the isolators against a real Mesos's headers
+# make picture the README's picture of list
 # make bench   what is claimed about speed, measured side by side
 VENV := .venv
 PY := $(VENV)/bin/python3
 SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE
 
-.PHONY: demo test check check-isolators bench crash-walk clean
+.PHONY: demo test check check-isolators bench crash-walk picture clean
 
 demo: $(VENV)/installed
 	sh tools/demo.sh
@@ -29,6 +30,9 @@ bench: $(VENV)/installed
 
 crash-walk: $(VENV)/installed $(VENV)/test-tools
 	DVDCLI_CRASH_WALK=whole $(PY) -m pytest -q -n $$(nproc) tests/test_crash_walk*.py
+
+picture: $(VENV)/installed
+	$(PY) -I tools/picture.py
 
 $(VENV)/installed: $(SOURCES) tools/setup.sh
 	sh tools/setup.sh install

@@ -25,7 +25,8 @@ COMMAND = surroundings.PYTHON.parent / "dvdcli"
 DRIVER = f"dvdcli-bench-{os.getpid()}"  # also a file in /run/docker/plugins, for --peer
 
 BARE, MOUNT, CONFIGURED = "bare interpreter", "mount", "mount, configured"  # rows that something is judged by
-LIMITS = {MOUNT: 3.5, CONFIGURED: 5.0}  # times the bare interpreter
+LIST, RECOVER, RECOVER_CONFIGURED = "list --json of 10,000 records", "recover beside them", "recover, configured"
+LIMITS = {MOUNT: 3.5, CONFIGURED: 5.0, LIST: 30.0, RECOVER: 8.0, RECOVER_CONFIGURED: 12.0}  # times the bare interpreter
 GROWTH_LIMIT = 10.0  # per cent
 OTHERS = (1_000, 10_000)  # records beside the one that is mounted
 WARM_UP = 3  # rounds that do not count
@@ -56,9 +57,15 @@ provider = "local"
 """
 
 
-def timed(argv: list[str], env: dict[str, str]) -> tuple[float, bytes]:
-    """Run *argv* with stdin /dev/null and a pipe as stdout; return its wall time in ms and what it printed."""
+def timed(argv: list[str], env: dict[str, str], unread: bool = False) -> tuple[float, bytes]:
+    """Run *argv* with stdin /dev/null and a pipe as stdout; return its wall time in ms and what it printed.
+
+    With *unread* stdout is /dev/null: a pipe is read only when the process has ended, and has room for 64 KiB.
+    """
     reader, writer = os.pipe()
+    if unread:
+        os.close(writer)
+        writer = os.open(os.devnull, os.O_WRONLY)
     actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, writer, 1)]
     start = time.perf_counter()
     pid = os.posix_spawn(argv[0], argv, env, file_actions=actions)
@@ -94,6 +101,10 @@ class Caller:
         if verb == "mount" and not printed.startswith(b"/"):
             sys.exit(f"bench: {' '.join(argv)} printed {printed!r} and no path")
         return milliseconds
+
+    def look(self, *words: str) -> float:
+        """List or recover with *words*; return the milliseconds."""
+        return timed([str(self.command), *words], self.env, unread=True)[0]
 
     def pair(self, what: str = "") -> Sample:
         """Mount what is not mounted, and unmount it. *what* completes the rows' names."""
@@ -201,6 +212,13 @@ def main() -> int:
             crowded = Caller(COMMAND, sockets, root / str(count), none)
             crowded.fill(count)
             cases.append(lambda crowded=crowded, count=count: crowded.pair(beside(count)))  # type: ignore[misc]
+        crowded_and_configured = Caller(configured.command, sockets, crowded.state, config)
+        crowded.look("recover")  # the first of a boot reads every record
+        cases += [
+            lambda: {LIST: crowded.look("list", "--json")},
+            lambda: {RECOVER: crowded.look("recover")},
+            lambda: {RECOVER_CONFIGURED: crowded_and_configured.look("recover")},
+        ]
         os.sync()  # what was just made is not written while we measure
         print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start")
         print(f"medians of {options.runs} rounds; where others keep the machine busy they mean little")

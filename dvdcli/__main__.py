@@ -9,7 +9,7 @@ from dvdcli import output
 
 
 def _machines_door(argv: list[str]) -> int | None:
-    """Carry out a call that agents make, and return its exit code; None for any other call."""
+    """Carry out a call that agents and their watchers make, and return its exit code; None for any other call."""
     if argv[:1] == ["bind"]:
         from dvdcli import bind
 
@@ -20,6 +20,10 @@ def _machines_door(argv: list[str]) -> int | None:
 
         verb = isolator.parse(argv)
         return None if verb is None else isolator.run(verb)
+    if argv == ["list", "--json"]:
+        from dvdcli import listing
+
+        return listing.answer()
     from dvdcli import hook
 
     call = hook.parse(argv)

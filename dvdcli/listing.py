@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
-from dvdcli import clock, fastjson, parallel
-from dvdcli.errors import DvdcliError
+from dvdcli import clock, fastjson, output, parallel, render
+from dvdcli.errors import DvdcliError, from_os_error
 from dvdcli.linux import mountinfo
 from dvdcli.state import State, boot_id
 from dvdcli.volume import MOUNTED, MOUNTING, UNMOUNTING
@@ -90,6 +90,19 @@ def mounts_as_json(wanted: Filter) -> tuple[str, list[DvdcliError]]:
             failure.code = code
             failures.append(failure)
     return f"[{', '.join(texts)}]", failures
+
+
+def answer() -> int:
+    """Carry out `list --json`, the form that programs call often, and return the exit code."""
+    try:
+        try:
+            rows, errors = mounts_as_json(Filter())
+            return render.envelope("list", {}, errors, mounts=rows)
+        except (DvdcliError, OSError) as error:
+            render.envelope("list", {}, [from_os_error(error) if isinstance(error, OSError) else error])
+            raise
+    except Exception as error:  # the one place where this door's errors become an exit code
+        return output.report("list", error)
 
 
 def _rows(slots: Sequence[Slot], wanted: Filter) -> tuple[list[Row], list[DvdcliError]]:

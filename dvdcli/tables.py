@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from rich.console import Console
+    from rich.console import JustifyMethod
     from rich.table import Table
 
 _COLOURS = {
@@ -26,14 +26,20 @@ def mounts(rows: list[dict[str, Any]], wide: bool, nothing: str) -> None:
     if not rows:
         output.tell(nothing)
         return
+    show(*cells(rows, wide))
+
+
+def cells(rows: list[dict[str, Any]], wide: bool) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and what is in them for the mounts *rows*."""
     more = ["DEVICE", "FAILURE"] if wide else []
-    show(["DRIVER", "NAME", "STATUS", "AGE", "SIZE", "USE", *more, "MOUNTPOINT", "HOLDERS"], [
+    columns = ["DRIVER", "NAME", "STATUS", "AGE", "SIZE", "USE", *more, "MOUNTPOINT", "HOLDERS"]
+    return columns, [
         [
             row["driver"], row["name"], row["status"], age(row["age"]), size(row["size"]), use(row),
             *([row["device"] or "", row["failure"]] if wide else []), row["mountpoint"], holders(row["holds"]),
         ]
         for row in rows
-    ])  # fmt: skip
+    ]  # fmt: skip
 
 
 def volumes(rows: list[dict[str, Any]]) -> None:
@@ -141,12 +147,8 @@ def table(columns: list[str], rows: list[list[str]]) -> Table:
     for column in columns:
         numeric = column in ("AGE", "SIZE", "USE")
         short = numeric or column == "STATUS"
-        made.add_column(column, overflow="fold", justify="right" if numeric else "left", no_wrap=short)
+        side: JustifyMethod = "right" if numeric else "left"
+        made.add_column(column, overflow="fold", justify=side, no_wrap=short, min_width=len(column))
     for row in rows:
         made.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
     return made
-
-
-def picture(console: Console, columns: list[str], rows: list[list[str]]) -> None:
-    """Print the table to *console*, for README's picture."""
-    console.print(table(columns, rows))

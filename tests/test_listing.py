@@ -170,6 +170,20 @@ def test_failures_of_drivers_are_a_line_each(home: Home) -> None:
     assert ["one" in line or "two" in line for line in done.err.splitlines()] == [True, True]
 
 
+@pytest.mark.parametrize("damage", ["nothing", "a record", "the state"])
+def test_both_doors_say_the_same(home: Home, damage: str) -> None:
+    home.mount("v", "local")
+    if damage == "a record":
+        (home.slot("v", "local") / "record.json").write_text("{")
+    if damage == "the state":
+        home.state.chmod(0o777)
+    machines, people = home.run("list", "--json"), home.run("list", "--json", "-q")
+    ages = re.compile(r'"age": [0-9.]+')
+    assert [ages.sub("", done.out) for done in (machines, people)] == [ages.sub("", people.out)] * 2
+    assert (machines.code, machines.err) == (people.code, people.err)
+    assert (machines.code == 0) == (damage == "nothing")
+
+
 @pytest.mark.root
 def test_a_file_system_that_could_hang_is_not_asked(home: Home, tmp_path: Path) -> None:
     """What a network or FUSE file system is asked, it may never answer: its size is not known."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,6 +111,33 @@ def test_a_terminal_shows_a_table(home: Home) -> None:
     plain = on_terminal(home, "list", env={"NO_COLOR": "1"})
     assert set(COLOUR.findall(plain)) <= {"\x1b[0m", "\x1b[1m"}  # bold is no colour
     assert json.loads(on_terminal(home, "list", "--json"))["version"] == 1
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("look", ["dark", "without colour", "dumb"])
+def test_a_table_fits_its_terminal(home: Home, columns: int, look: str) -> None:
+    """Nothing is cut or wider than the terminal, states are words too, and colour is only where it is wanted."""
+    name = "0123456789" * 4
+    home.mount(name, "local", "--hold=somebody")
+    env = {"dark": {}, "without colour": {"NO_COLOR": "1"}, "dumb": {"TERM": "dumb"}}[look]
+    shown = on_terminal(home, "list", "--wide", columns=columns, env=env)
+    lines = COLOUR.sub("", shown).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert bool(re.search(r"\x1b\[32mmounted", shown)) == (look == "dark")
+    assert "mounted" in lines[1]
+    assert lines[0].split()[-2:] == ["MOUNTPOINT", "HOLDERS"]
+    if columns == 200 and look != "dumb":
+        assert len(lines) == 2
+        assert name in lines[1]
+
+
+def test_the_picture_of_list_is_what_list_shows(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    made = tmp_path / "made.svg"
+    subprocess.run([sys.executable, root / "tools/picture.py", made], check=True)
+    words = [re.findall(r">([^<>]+)</text>", path.read_text()) for path in (made, root / "contrib/list.svg")]
+    assert words[0] == words[1], "make picture"
+    assert "lost" in "".join(words[0])
 
 
 def test_an_empty_list_is_said_on_a_terminal_only(home: Home) -> None:

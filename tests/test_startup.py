@@ -101,6 +101,11 @@ def test_modules_of_a_repeated_mount_and_of_one_with_options(installed_home: Hom
         assert modules & NEVER == set()
 
 
+def test_modules_of_the_list_that_programs_ask_for(installed_home: Home) -> None:
+    installed_home.mount("v", "local")
+    assert imported(installed_home, "list", "--json") & NEVER == set()
+
+
 def test_modules_of_an_isolators_calls(installed_home: Home) -> None:
     installed_home.plugin().add("v")
     isolator = Isolator(installed_home)
