@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -366,3 +368,29 @@ def test_a_secret_is_in_nothing_that_a_run_leaves(grid, machine, gateway):
     texts += [path.read_text(errors="replace") for path in Path(machine.state).rglob("*") if path.is_file()]
     assert len(secrets) > 1
     assert [secret for secret in secrets for text in texts if secret in text] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [(b"", TRY_AGAIN, "see that the gateway runs"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", FAILURE, "speaks no TLS")],
+    ids=["nothing", "HTTP"],
+)
+def test_what_ends_the_connection_or_speaks_no_tls_is_no_impostor(machine, answer, code, words):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer_all, args=(listener, answer), daemon=True)
+        thread.start()
+        machine.configure(endpoint=f"https://127.0.0.1:{listener.getsockname()[1]}")
+        refused(machine.scaleio("get", "v", "--timeout=2"), code, words)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(60)
+
+
+def answer_all(listener, answer):
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)

@@ -190,13 +190,24 @@ class Gateway:
                 timeout=(min(_CONNECT, left), min(_ANSWER, left)), allow_redirects=False,
             )  # fmt: skip
         except requests.exceptions.SSLError as error:
-            raise DvdcliError(f"{self._endpoint} cannot be trusted: {_reason(error)}", "see ca_file") from error
+            raise self._tls_failure(error) from error
         except requests.exceptions.ConnectTimeout as error:
             raise _NotSentError(f"{self._endpoint} takes no connection", "see that the gateway runs") from error
         except requests.exceptions.RequestException as error:
-            raise TryAgainError(f"{self._endpoint}: {_reason(error)}", "see that the gateway runs") from error
+            raise TryAgainError(f"{self._endpoint}: {_innermost(error)}", "see that the gateway runs") from error
         except OSError as error:
             raise DvdcliError(f"{self._endpoint}: {error}", "see ca_file") from error
+
+    def _tls_failure(self, error: BaseException) -> DvdcliError:
+        """Return what a failure of TLS means: a connection that ends in it is a gateway that goes, and no impostor."""
+        import ssl
+
+        inner = _innermost(error)
+        if isinstance(inner, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return TryAgainError(f"{self._endpoint}: {inner}", "see that the gateway runs")
+        if isinstance(inner, ssl.SSLError) and not isinstance(inner, ssl.SSLCertVerificationError):
+            return DvdcliError(f"{self._endpoint} speaks no TLS that this host takes: {inner}", "see endpoint")
+        return DvdcliError(f"{self._endpoint} cannot be trusted: {inner}", "see ca_file")
 
 
 def _numbers(version: Any) -> tuple[int, ...]:
@@ -209,13 +220,15 @@ def _basic(user: str, secret: str) -> str:
     return f"Basic {base64.b64encode(f'{user}:{secret}'.encode()).decode()}"
 
 
-def _reason(error: BaseException) -> str:
+def _innermost(error: BaseException) -> BaseException:
     """Return the innermost reason: requests wraps urllib3's, which wraps the system's."""
-    inner: Any = error
+    inner = error
     while True:
-        following = getattr(inner, "reason", None) or next(iter(getattr(inner, "args", ())), None)
+        following: Any = getattr(inner, "reason", None)
+        if not isinstance(following, BaseException):  # OpenSSL's own errors have a text there
+            following = next(iter(inner.args), None)
         if not isinstance(following, BaseException):
-            return str(inner)
+            return inner
         inner = following
 
 
