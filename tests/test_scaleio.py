@@ -12,6 +12,7 @@ import pytest
 
 from tests.blocks import content
 from tests.doubles.scaleio import Drop, Error, Half, Raw, Slow
+from tests.gate import flags
 from tests.scaleio import FAILURE, GENERATIONS, IN_USE, NOT_FOUND, TRY_AGAIN, USAGE, Grid, refused
 
 pytestmark = pytest.mark.root
@@ -316,6 +317,14 @@ def test_a_creation_whose_answer_is_lost_is_not_asked_for_twice(machine, gateway
     assert machine.scaleio("mount", "v", *machine.opts(size=8)).code == 0
     assert len(gateway.volumes) == 1
     assert machine.scaleio("unmount").code == 0
+
+
+def test_two_hosts_that_make_one_volume_at_once_make_one(grid, gateway):
+    machines, both_ask = [grid.machine("a"), grid.machine("b")], threading.Barrier(2)
+    gateway.before = lambda name, when: both_ask.wait(60) if (name, when) == ("createVolume", "before") else None
+    started = [machine.start("create", *flags("v", "scaleio")) for machine in machines]
+    assert [machine.finish(process).code for machine, process in zip(machines, started, strict=True)] == [0, 0]
+    assert (len(gateway.volumes), gateway.names().count("createVolume")) == (1, 2)
 
 
 def test_a_gateway_that_never_answers_keeps_nobody_waiting(machine, gateway):
