@@ -38,6 +38,10 @@ class World:
         """Return the names of the volumes that the storage system has attached to this machine, or about to be."""
         raise NotImplementedError
 
+    def blank(self, name: str, size: int) -> None:
+        """Make the blank volume *name* of *size* bytes, without dvdcli."""
+        raise NotImplementedError
+
     def image(self, name: str) -> Path:
         """Return the file that has the blocks of the volume."""
         raise NotImplementedError
@@ -224,6 +228,9 @@ class EbsWorld(World):
     def volumes(self) -> list[str]:
         return sorted(str(volume.name) for volume in self.ec2.volumes.values())
 
+    def blank(self, name: str, size: int) -> None:
+        self.ec2.volume(name, size_bytes=size)
+
     def image(self, name: str) -> Path:
         found = [volume.image for volume in self.ec2.volumes.values() if volume.name == name]
         return found[0] if found else self.ec2.root / "none"
@@ -286,6 +293,9 @@ class ScaleIoWorld(World):
 
     def volumes(self) -> list[str]:
         return sorted(str(volume.name) for volume in self.gateway.volumes.values())
+
+    def blank(self, name: str, size: int) -> None:
+        self.gateway.volume(name, size_bytes=size)
 
     def image(self, name: str) -> Path:
         found = [volume.image for volume in self.gateway.volumes.values() if volume.name == name]
