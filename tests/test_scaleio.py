@@ -51,8 +51,21 @@ def test_a_new_volume_is_made_mapped_formatted_mounted_and_all_of_it_undone(comm
     assert (machine.place / "file").read_text() == "kept"
     assert machine.scaleio("unmount").code == 0
     assert gateway.names().count("createVolume") == 1
-    if login != "new":
-        assert gateway.tokens.open() == []
+    assert gateway.tokens.open() == []
+    grid.close()
+
+
+@pytest.mark.parametrize("login", ["old", "new"])
+def test_a_logout_that_fails_fails_nothing(command, login):
+    grid = Grid(command, "4.5", login=login)
+    machine, gateway = grid.machine(), grid.gateway
+    gateway.volume("v")
+    gateway.always["logout"] = Error(0, "no", 500)
+    assert (machine.scaleio("mount").code, len(gateway.tokens.open())) == (0, 1)
+    gateway.always["logout"] = Slow(math.inf)
+    done = machine.scaleio("unmount")
+    assert (done.code, done.err) == (0, "")
+    assert gateway.names().count("logout") == 2
     grid.close()
 
 
@@ -158,7 +171,7 @@ def test_a_snapshot_as_a_source(machine, gateway):
 
 
 def test_resize_grows_the_volume_and_the_file_system(machine, gateway):
-    gateway.gib = 64 << 20
+    gateway.gib = 1 << 30  # dvdcli waits for the device to have the very size
     machine.scaleio("mount", "v", *machine.opts(size=8, fsType="xfs"))
     before = os.statvfs(machine.place).f_blocks
     assert machine.scaleio("resize", "v", *machine.opts(size=16)).code == 0

@@ -59,7 +59,7 @@ class Gateway:
         self._deadline = deadline
         self._session: Any = None
         self._authorization = ""
-        self._bearer = False
+        self._way_out: tuple[str, str, dict[str, str] | None] | None = None  # method, URL and body of the logout
 
     @property
     def _endpoint(self) -> str:
@@ -80,13 +80,13 @@ class Gateway:
 
     def close(self) -> None:
         """Log out, where we are in; nothing fails for that."""
-        if self._authorization and not self._bearer:
+        if self._way_out is not None:
             self._deadline = clock.Deadline(_LEAVING)
             try:
-                self._once("GET", f"{self._endpoint}/api/logout", None)
+                self._once(*self._way_out)
             except DvdcliError as error:
                 output.debug(f"logout: {error}")
-        self._authorization = ""
+        self._authorization, self._way_out = "", None
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -110,23 +110,26 @@ class Gateway:
         """Log in by the way of 2.x to 4.x, else by that of 4.x alone. Raises DvdcliError for a wrong password."""
         endpoint = self._endpoint
         user, password = str(self._settings["user"]), self._password()
-        reply = self._patiently("GET", f"{self._endpoint}/api/login", None, True, (user, password))
+        reply = self._patiently("GET", f"{endpoint}/api/login", None, True, (user, password))
         if reply.status_code == 200:
             token = _json(reply)
             if not isinstance(token, str) or not token:
-                raise DvdcliError(f"{self._endpoint} answered its login with no token", "see what listens there")
-            self._authorization, self._bearer = _basic("", token), False
+                raise DvdcliError(f"{endpoint} answered its login with no token", "see what listens there")
+            self._authorization, self._way_out = _basic("", token), ("GET", f"{endpoint}/api/logout", None)
             return
         body = {"username": user, "password": password}
         newer = self._patiently("POST", f"{endpoint}/rest/auth/login", body, True)
         told = _json(newer) if newer.status_code == 200 else None
-        token = told.get("access_token") if isinstance(told, dict) else None
+        told = told if isinstance(told, dict) else {}
+        token, refresh = told.get("access_token"), told.get("refresh_token")
         if isinstance(token, str) and token:
-            self._authorization, self._bearer = f"Bearer {token}", True
+            self._authorization, self._way_out = f"Bearer {token}", None
+            if refresh:
+                self._way_out = "POST", f"{endpoint}/rest/auth/logout", {"refresh_token": str(refresh)}
             return
         if reply.status_code in (401, 403):
-            raise DvdcliError(f"{self._endpoint} refuses the user {user!r}", "see user and password_file")
-        raise DvdcliError(f"{self._endpoint} answered its login with status {reply.status_code}", "see that gateway")
+            raise DvdcliError(f"{endpoint} refuses the user {user!r}", "see user and password_file")
+        raise DvdcliError(f"{endpoint} answered its login with status {reply.status_code}", "see that gateway")
 
     def _password(self) -> str:
         path = str(self._settings.get("password_file", ""))
