@@ -39,8 +39,9 @@ def is_entry(pid: int) -> bool:
 
 
 def program_of(pid: int) -> str:
+    """Return the name of what *pid* executes: a script's own, and not its interpreter's."""
     try:
-        return os.path.basename(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode())
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
     except OSError:
         return ""
 

@@ -1,4 +1,7 @@
-"""A home whose volumes are images of `local` with a size: their content, their loop devices, what is left of them."""
+"""A home whose volumes are images: their content, their loop devices, what is left of them.
+
+`Sized` is `local` with a size; `OfWorld` has the same to say of the volumes of a storage system.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from tests.blocks import backing_files, backing_files_below
 from tests.conftest import Done, Home
 from tests.expect import wait_until
 from tests.gate import flags
+from tests.worlds import World
 
 
 def run(*argv: str | Path, **options) -> str:
@@ -21,13 +25,15 @@ def run(*argv: str | Path, **options) -> str:
 class Sized:
     """The volumes with a size of one home."""
 
+    driver = "local"
+
     def __init__(self, home: Home) -> None:
         self.home = home
 
     def line(self, command: str, *options: str, name: str = "v") -> list[str]:
         """Return the arguments of a call; what starts with -- is a flag, anything else an option of the volume."""
         words = [option if option.startswith("--") else f"--volumeopts={option}" for option in options]
-        return [command, *flags(name, "local"), *words]
+        return [command, *flags(name, self.driver), *words]
 
     def mount(self, *options: str, name: str = "v") -> Done:
         return self.home.run(*self.line("mount", *options, name=name))
@@ -78,6 +84,28 @@ class Sized:
     def left(self) -> list[str]:
         """Return what is left once all is undone: mounts, loop devices, files of the state."""
         return [*self.mounts(), *self.loops(), *self.home.leftovers()]
+
+
+class OfWorld(Sized):
+    """The volumes of a storage system, on the only machine that it has."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.home)
+        self.world = world
+        self.driver = world.driver
+
+    def create(self, size: str = "64M", name: str = "v") -> Path:
+        self.world.blank(name, int(size.removesuffix("M")) << 20)
+        return self.image(name)
+
+    def image(self, name: str = "v") -> Path:
+        return self.world.image(name)
+
+    def path(self, name: str = "v") -> Path:
+        return self.home.state / "mounts" / self.driver / name
+
+    def left(self) -> list[str]:
+        return [*self.mounts(), *self.world.attached(), *self.world.strays(), *self.home.leftovers()]
 
 
 def digest(path: Path) -> str:

@@ -207,7 +207,7 @@ def test_no_token_or_the_password_instead_is_a_fault(gateway, authorization):
 def test_the_new_way_of_4(modern):
     api = Api(modern, login="new")
     assert api.get("/api/version") == (200, "4.5")
-    assert api.post("/rest/auth/logout", {"refresh_token": api.token["refresh_token"]})[0] == 200
+    assert api.post("/rest/auth/logout", {"refresh_token": api.token["refresh_token"]})[0] == 204
     assert (api.token["expires_in"], modern.names()) == (300, ["login", "version", "logout"])
     assert modern.tokens.open() == []
 

@@ -190,6 +190,17 @@ def test_two_hosts_that_make_one_volume_at_once_make_one(cloud, ec2):
     assert len(ec2.volumes) == 1
 
 
+def test_a_terminated_holder_that_ec2_has_forgotten_counts_as_stopped(cloud, ec2):
+    a, b = cloud.machine("a"), cloud.machine("b")
+    a.ebs("mount", "v", *a.opts(size=1))
+    a.host.die()
+    ec2.terminate(a.host)
+    b.configure('preempt = "stopped"')
+    ec2.next("DescribeInstances", Error("InvalidInstanceID.NotFound", "The instance ID does not exist"))
+    assert b.ebs("mount").code == 0
+    assert b.ebs("unmount").code == 0
+
+
 def test_a_burned_token_is_passed_over(machine, ec2):
     for size in (1, 2):
         assert machine.ebs("create", "v", *machine.opts(size=size)).code == 0

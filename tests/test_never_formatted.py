@@ -1,4 +1,8 @@
-"""What is not proven blank is mounted as it is or refused: never formatted, never changed. Real tools, real images."""
+"""What is not proven blank is mounted as it is or refused: never formatted, never changed. Real tools, real images.
+
+The table and what is mounted as it is are for every provider of block devices, by the same code; the rest, which no
+provider has a say in, is on `local`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.expect import refused
-from tests.sized import Sized, digest, run, tags
+from tests.sized import OfWorld, Sized, digest, run, tags
+from tests.worlds import WORLDS
 
 FAILURE = 1
 MIB = 1 << 20
@@ -132,19 +137,43 @@ FOREIGN = {
 }
 
 
+# driver, the file system that is there, the one that is asked for
+THERE = [("local", kind, wanted) for kind in ("ext2", "ext3", "ext4", "xfs", "btrfs") for wanted in ("ext4", "xfs")]
+THERE += [(driver, kind, "ext4") for driver in WORLDS if driver != "local" for kind in ("xfs", "btrfs")]
+THERE += [(driver, "ext4", "xfs") for driver in WORLDS if driver != "local"]
+
+
+@pytest.fixture
+def of(request):
+    """Make the volumes of a driver, by its name."""
+    worlds = []
+
+    def make(driver: str) -> Sized:
+        if driver == "local":
+            return request.getfixturevalue("sized")
+        worlds.append(WORLDS[driver](request.getfixturevalue("command")))
+        return OfWorld(worlds[-1])
+
+    yield make
+    for world in worlds:
+        world.close()
+
+
 def nothing_is_left(sized: Sized) -> None:
     assert sized.left() == []
     assert sized.home.mounts() == []
 
 
 @pytest.mark.parametrize("what", FOREIGN)
-def test_what_is_not_ours_is_refused_and_stays_as_it_is(sized, what):
+@pytest.mark.parametrize("driver", WORLDS)
+def test_what_is_not_ours_is_refused_and_stays_as_it_is(of, driver, what):
     make, known, said = FOREIGN[what]
+    sized = of(driver)
     image = sized.create()
     make(image)
     assert known.items() <= tags(image).items()
     before = digest(image)
-    for options in ([], ["fsType=xfs"], ["mountopts=ro"]):
+    for options in ([], ["fsType=xfs"], ["mountopts=ro"]) if driver == "local" else ([],):
         error = refused(sized.mount(*options), FAILURE)
         assert f" holds {said}" in error or f" of type {said}" in error, error
         nothing_is_left(sized)
@@ -164,9 +193,9 @@ def test_overwriting_is_for_whoever_asks_for_it_by_name(sized, what):
     nothing_is_left(sized)
 
 
-@pytest.mark.parametrize("wanted", ["ext4", "xfs"])
-@pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4", "xfs", "btrfs"])
-def test_a_file_system_that_is_there_is_mounted_with_what_is_in_it(sized, kind, wanted):
+@pytest.mark.parametrize(("driver", "kind", "wanted"), THERE)
+def test_a_file_system_that_is_there_is_mounted_with_what_is_in_it(of, driver, kind, wanted):
+    sized = of(driver)
     image = sized.create("400M")
     run(f"mkfs.{kind}", "-q", image)
     uuid = tags(image)["UUID"]
@@ -181,7 +210,9 @@ def test_a_file_system_that_is_there_is_mounted_with_what_is_in_it(sized, kind, 
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
-def test_a_blank_one_is_formatted_once(sized, kind):
+@pytest.mark.parametrize("driver", WORLDS)
+def test_a_blank_one_is_formatted_once(of, driver, kind):
+    sized = of(driver)
     image = sized.create("400M")
     assert sized.mount(f"fsType={kind}").code == 0
     (sized.path() / "file").write_text("kept")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.blocks import content
 from tests.doubles.scaleio import Drop, Error, Half, Raw, Slow
+from tests.gate import flags
 from tests.scaleio import FAILURE, GENERATIONS, IN_USE, NOT_FOUND, TRY_AGAIN, USAGE, Grid, refused
 
 pytestmark = pytest.mark.root
@@ -48,8 +51,21 @@ def test_a_new_volume_is_made_mapped_formatted_mounted_and_all_of_it_undone(comm
     assert (machine.place / "file").read_text() == "kept"
     assert machine.scaleio("unmount").code == 0
     assert gateway.names().count("createVolume") == 1
-    if login != "new":
-        assert gateway.tokens.open() == []
+    assert gateway.tokens.open() == []
+    grid.close()
+
+
+@pytest.mark.parametrize("login", ["old", "new"])
+def test_a_logout_that_fails_fails_nothing(command, login):
+    grid = Grid(command, "4.5", login=login)
+    machine, gateway = grid.machine(), grid.gateway
+    gateway.volume("v")
+    gateway.always["logout"] = Error(0, "no", 500)
+    assert (machine.scaleio("mount").code, len(gateway.tokens.open())) == (0, 1)
+    gateway.always["logout"] = Slow(math.inf)
+    done = machine.scaleio("unmount")
+    assert (done.code, done.err) == (0, "")
+    assert gateway.names().count("logout") == 2
     grid.close()
 
 
@@ -155,7 +171,7 @@ def test_a_snapshot_as_a_source(machine, gateway):
 
 
 def test_resize_grows_the_volume_and_the_file_system(machine, gateway):
-    gateway.gib = 64 << 20
+    gateway.gib = 1 << 30  # dvdcli waits for the device to have the very size
     machine.scaleio("mount", "v", *machine.opts(size=8, fsType="xfs"))
     before = os.statvfs(machine.place).f_blocks
     assert machine.scaleio("resize", "v", "--yes", *machine.opts(size=16)).code == 0
@@ -316,6 +332,14 @@ def test_a_creation_whose_answer_is_lost_is_not_asked_for_twice(machine, gateway
     assert machine.scaleio("unmount").code == 0
 
 
+def test_two_hosts_that_make_one_volume_at_once_make_one(grid, gateway):
+    machines, both_ask = [grid.machine("a"), grid.machine("b")], threading.Barrier(2)
+    gateway.before = lambda name, when: both_ask.wait(60) if (name, when) == ("createVolume", "before") else None
+    started = [machine.start("create", *flags("v", "scaleio")) for machine in machines]
+    assert [machine.finish(process).code for machine, process in zip(machines, started, strict=True)] == [0, 0]
+    assert (len(gateway.volumes), gateway.names().count("createVolume")) == (1, 2)
+
+
 def test_a_gateway_that_never_answers_keeps_nobody_waiting(machine, gateway):
     gateway.always["login"] = Slow(math.inf)
     refused(machine.scaleio("mount", "v", "--timeout=2"), TRY_AGAIN, gateway.url)
@@ -366,3 +390,29 @@ def test_a_secret_is_in_nothing_that_a_run_leaves(grid, machine, gateway):
     texts += [path.read_text(errors="replace") for path in Path(machine.state).rglob("*") if path.is_file()]
     assert len(secrets) > 1
     assert [secret for secret in secrets for text in texts if secret in text] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [(b"", TRY_AGAIN, "see that the gateway runs"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", FAILURE, "speaks no TLS")],
+    ids=["nothing", "HTTP"],
+)
+def test_what_ends_the_connection_or_speaks_no_tls_is_no_impostor(machine, answer, code, words):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer_all, args=(listener, answer), daemon=True)
+        thread.start()
+        machine.configure(endpoint=f"https://127.0.0.1:{listener.getsockname()[1]}")
+        refused(machine.scaleio("get", "v", "--timeout=2"), code, words)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(60)
+
+
+def answer_all(listener, answer):
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)

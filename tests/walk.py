@@ -117,7 +117,7 @@ def strikes(walk: Walk, wanted: Callable[[str, str], bool]) -> list[Strike]:
     instances: Counter[str] = Counter()
     found, caller = [], ""
     for line in log.read_text(errors="replace").splitlines():
-        match = re.match(r'(\d+) +(\w+)\((?:"[^"]*", \["([^"]*)")?', line)
+        match = re.match(r'(\d+) +(\w+)\((?:"(?:[^"]*/)?([^"]*)", \[)?', line)
         if not match:
             continue
         pid, name, program = match.groups()

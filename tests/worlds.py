@@ -19,6 +19,7 @@ from tests.blocks import backing_files_below
 from tests.conftest import Done, Home
 from tests.ebs import Cloud, Machine
 from tests.gate import flags
+from tests.scaleio import Grid
 
 
 class World:
@@ -35,6 +36,10 @@ class World:
 
     def attached(self) -> list[str]:
         """Return the names of the volumes that the storage system has attached to this machine, or about to be."""
+        raise NotImplementedError
+
+    def blank(self, name: str, size: int) -> None:
+        """Make the blank volume *name* of *size* bytes, without dvdcli."""
         raise NotImplementedError
 
     def image(self, name: str) -> Path:
@@ -223,6 +228,9 @@ class EbsWorld(World):
     def volumes(self) -> list[str]:
         return sorted(str(volume.name) for volume in self.ec2.volumes.values())
 
+    def blank(self, name: str, size: int) -> None:
+        self.ec2.volume(name, size_bytes=size)
+
     def image(self, name: str) -> Path:
         found = [volume.image for volume in self.ec2.volumes.values() if volume.name == name]
         return found[0] if found else self.ec2.root / "none"
@@ -267,7 +275,64 @@ class EbsWorld(World):
         self.cloud.close()
 
 
-WORLDS: dict[str, Callable[[Path], World]] = {"local": LocalWorld, "ebs": EbsWorld}
+class ScaleIoWorld(World):
+    """ScaleIO, on the only host of its grid."""
+
+    driver = "scaleio"
+    options = ("--volumeopts=size=8",)
+    attachers = frozenset(("drv_cfg",))
+
+    def __init__(self, command: Path) -> None:
+        self.grid = Grid(command)
+        self.gateway = self.grid.gateway
+        self.gateway.gib = 2 << 20
+        self.home = self.machine = self.grid.machine()
+
+    def top(self) -> Path:
+        return self.grid.root
+
+    def volumes(self) -> list[str]:
+        return sorted(str(volume.name) for volume in self.gateway.volumes.values())
+
+    def blank(self, name: str, size: int) -> None:
+        self.gateway.volume(name, size_bytes=size)
+
+    def image(self, name: str) -> Path:
+        found = [volume.image for volume in self.gateway.volumes.values() if volume.name == name]
+        return found[0] if found else self.gateway.root / "none"
+
+    def attached(self) -> list[str]:
+        return [str(mapping.volume.name) for mapping in self.machine.host.mappings()]
+
+    def strays(self) -> list[str]:
+        devices = [mapping.there for host in self.gateway.hosts for mapping in host.mappings()]
+        known = {Path(device.loop.path).name for device in devices if device}
+        unexplained = sorted(set(backing_files_below(self.grid.root)) - known)
+        return unexplained + [str(loop) for loop in self.gateway.orphans]
+
+    def settle(self) -> None:
+        self.gateway.wait_idle()
+
+    def pull(self, name: str) -> None:
+        with self.gateway.lock:
+            for mapping in self.machine.host.mappings():
+                if mapping.volume.name == name and mapping.there:
+                    mapping.there.loop.wait_free()
+                    mapping.volume.mappings.remove(mapping)
+                    self.machine.host.vanish(mapping)
+
+    def reboot(self) -> None:
+        self.machine.host.boot()
+        self.home.reboot()
+
+    def told(self) -> list[str]:
+        return self.gateway.names()
+
+    def close(self) -> None:
+        self.grid.close()
+
+
+WORLDS: dict[str, Callable[[Path], World]] = {"local": LocalWorld, "ebs": EbsWorld, "scaleio": ScaleIoWorld}
 
 
 def wait_until(done: Callable[[], object], what: str, seconds: float = 60) -> None:

@@ -59,7 +59,7 @@ class Gateway:
         self._deadline = deadline
         self._session: Any = None
         self._authorization = ""
-        self._bearer = False
+        self._way_out: tuple[str, str, dict[str, str] | None] | None = None  # method, URL and body of the logout
 
     @property
     def _endpoint(self) -> str:
@@ -80,13 +80,13 @@ class Gateway:
 
     def close(self) -> None:
         """Log out, where we are in; nothing fails for that."""
-        if self._authorization and not self._bearer:
+        if self._way_out is not None:
             self._deadline = clock.Deadline(_LEAVING)
             try:
-                self._once("GET", f"{self._endpoint}/api/logout", None)
+                self._once(*self._way_out)
             except DvdcliError as error:
                 output.debug(f"logout: {error}")
-        self._authorization = ""
+        self._authorization, self._way_out = "", None
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -110,23 +110,26 @@ class Gateway:
         """Log in by the way of 2.x to 4.x, else by that of 4.x alone. Raises DvdcliError for a wrong password."""
         endpoint = self._endpoint
         user, password = str(self._settings["user"]), self._password()
-        reply = self._patiently("GET", f"{self._endpoint}/api/login", None, True, (user, password))
+        reply = self._patiently("GET", f"{endpoint}/api/login", None, True, (user, password))
         if reply.status_code == 200:
             token = _json(reply)
             if not isinstance(token, str) or not token:
-                raise DvdcliError(f"{self._endpoint} answered its login with no token", "see what listens there")
-            self._authorization, self._bearer = _basic("", token), False
+                raise DvdcliError(f"{endpoint} answered its login with no token", "see what listens there")
+            self._authorization, self._way_out = _basic("", token), ("GET", f"{endpoint}/api/logout", None)
             return
         body = {"username": user, "password": password}
         newer = self._patiently("POST", f"{endpoint}/rest/auth/login", body, True)
         told = _json(newer) if newer.status_code == 200 else None
-        token = told.get("access_token") if isinstance(told, dict) else None
+        told = told if isinstance(told, dict) else {}
+        token, refresh = told.get("access_token"), told.get("refresh_token")
         if isinstance(token, str) and token:
-            self._authorization, self._bearer = f"Bearer {token}", True
+            self._authorization, self._way_out = f"Bearer {token}", None
+            if refresh:
+                self._way_out = "POST", f"{endpoint}/rest/auth/logout", {"refresh_token": str(refresh)}
             return
         if reply.status_code in (401, 403):
-            raise DvdcliError(f"{self._endpoint} refuses the user {user!r}", "see user and password_file")
-        raise DvdcliError(f"{self._endpoint} answered its login with status {reply.status_code}", "see that gateway")
+            raise DvdcliError(f"{endpoint} refuses the user {user!r}", "see user and password_file")
+        raise DvdcliError(f"{endpoint} answered its login with status {reply.status_code}", "see that gateway")
 
     def _password(self) -> str:
         path = str(self._settings.get("password_file", ""))
@@ -190,13 +193,24 @@ class Gateway:
                 timeout=(min(_CONNECT, left), min(_ANSWER, left)), allow_redirects=False,
             )  # fmt: skip
         except requests.exceptions.SSLError as error:
-            raise DvdcliError(f"{self._endpoint} cannot be trusted: {_reason(error)}", "see ca_file") from error
+            raise self._tls_failure(error) from error
         except requests.exceptions.ConnectTimeout as error:
             raise _NotSentError(f"{self._endpoint} takes no connection", "see that the gateway runs") from error
         except requests.exceptions.RequestException as error:
-            raise TryAgainError(f"{self._endpoint}: {_reason(error)}", "see that the gateway runs") from error
+            raise TryAgainError(f"{self._endpoint}: {_innermost(error)}", "see that the gateway runs") from error
         except OSError as error:
             raise DvdcliError(f"{self._endpoint}: {error}", "see ca_file") from error
+
+    def _tls_failure(self, error: BaseException) -> DvdcliError:
+        """Return what a failure of TLS means: a connection that ends in it is a gateway that goes, and no impostor."""
+        import ssl
+
+        inner = _innermost(error)
+        if isinstance(inner, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return TryAgainError(f"{self._endpoint}: {inner}", "see that the gateway runs")
+        if isinstance(inner, ssl.SSLError) and not isinstance(inner, ssl.SSLCertVerificationError):
+            return DvdcliError(f"{self._endpoint} speaks no TLS that this host takes: {inner}", "see endpoint")
+        return DvdcliError(f"{self._endpoint} cannot be trusted: {inner}", "see ca_file")
 
 
 def _numbers(version: Any) -> tuple[int, ...]:
@@ -209,13 +223,15 @@ def _basic(user: str, secret: str) -> str:
     return f"Basic {base64.b64encode(f'{user}:{secret}'.encode()).decode()}"
 
 
-def _reason(error: BaseException) -> str:
+def _innermost(error: BaseException) -> BaseException:
     """Return the innermost reason: requests wraps urllib3's, which wraps the system's."""
-    inner: Any = error
+    inner = error
     while True:
-        following = getattr(inner, "reason", None) or next(iter(getattr(inner, "args", ())), None)
+        following: Any = getattr(inner, "reason", None)
+        if not isinstance(following, BaseException):  # OpenSSL's own errors have a text there
+            following = next(iter(inner.args), None)
         if not isinstance(following, BaseException):
-            return str(inner)
+            return inner
         inner = following
 
 

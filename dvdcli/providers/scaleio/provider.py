@@ -118,13 +118,19 @@ class ScaleIoProvider(BlockProvider):
         given = self.canonical(options)
         size = rounded(self.option(options, "size"), self._gateway.version()) if not there or "size" in given else 0
         if there is not None:
-            if size and size != there.size:
-                raise UsageError(f"{there} is there, with {there.size >> 30} GiB", "resize it, or take it as it is")
+            _check_size(there, size)
             return
         if size != self.option(options, "size"):
             output.warn(f"the volume {name} gets {size >> 30} GiB: its system makes multiples of {GRAIN >> 30} GiB")
         source = self.option(options, "snapshotId")
-        made = self._copied(name, source) if source else self._made(name, size, options)
+        try:
+            made = self._copied(name, source) if source else self._made(name, size, options)
+        except GatewayError:
+            there = self.find(name)
+            if there is None:
+                raise
+            _check_size(there, size if "size" in given else 0)  # another host has made it meanwhile
+            return
         volume = self._by_id(made)
         if volume is None:
             raise TryAgainError(f"the gateway does not know {made}, which it has just made", "try again later")
@@ -264,3 +270,9 @@ class ScaleIoProvider(BlockProvider):
             if not moment.left():
                 raise TryAgainError(f"{self.locate(handle)} is there still, and its volume unmapped", "see the SDC")
             clock.sleep(0.02)
+
+
+def _check_size(there: ScaleIoVolume, size: int) -> None:
+    """Raise UsageError for a *size* in bytes that is not the volume's; 0 is any."""
+    if size and size != there.size:
+        raise UsageError(f"{there} is there, with {there.size >> 30} GiB", "resize it, or take it as it is")

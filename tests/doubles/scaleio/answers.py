@@ -11,11 +11,14 @@ from tests.doubles.web import Reply
 if TYPE_CHECKING:
     from tests.doubles.scaleio.api import Gateway
 
+NO_CONTENT = object()  # the result of what answers 204
 PAGE = b"<html><head><title>503 Service Temporarily Unavailable</title></head><body>nginx</body></html>\n"
 
 
 def right(gateway: Gateway, name: str, result: Any) -> Reply:
     """None is an action's empty answer; a string stands alone, quoted."""
+    if result is NO_CONTENT:
+        return Reply(204)
     if gateway.strings and name != "login":
         result = _texts(result)
     body = b"" if result is None else json.dumps(result).encode()

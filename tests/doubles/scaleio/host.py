@@ -80,6 +80,7 @@ class Host:
         self.leaving: float = 0  # how long a device stays after its volume was unmapped; math.inf: to the next boot
         self.resizing: float = 0  # how long a device keeps its old size; math.inf: to the next rescan
         self.powered = True
+        self.unnoticed = False  # the MDM still calls it connected when it has lost power
         self._connected = True
         self.boots = 0
         self.left: dict[str, tuple[Device, Volume]] = {}  # by link, what is there still after it was unmapped

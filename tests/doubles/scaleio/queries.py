@@ -94,6 +94,7 @@ def _all(gateway: Gateway, kind: str) -> dict[str, dict[str, Any]]:
 
 
 def _sdc(gateway: Gateway, system: System, id: str, host: Host | None) -> dict[str, Any]:
+    connected = host and (host.reachable or host.unnoticed)
     return {
         "id": id,
         "name": host.name if host else "nvme",
@@ -101,7 +102,7 @@ def _sdc(gateway: Gateway, system: System, id: str, host: Host | None) -> dict[s
         "sdcIp": host.ip if host else None,
         "sdcIps": [host.ip] if host else None,
         "sdcApproved": bool(host),
-        "mdmConnectionState": ("Connected" if host.reachable else "Disconnected") if host else None,
+        "mdmConnectionState": ("Connected" if connected else "Disconnected") if host else None,
         "osType": "Linux" if host else None,
         "systemId": system.id,
         **({"hostType": "SdcHost", "nqn": None} if gateway.major >= 4 else {}),

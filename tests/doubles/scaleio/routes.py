@@ -38,7 +38,7 @@ ROUTES = [
     Route("GET", "/api/version", "version", queries.version),
     Route("POST", "/rest/auth/login", "login", tokens.login_new, {"username": ".+", "password": ".+"}, since=4,
           token=False),
-    Route("POST", "/rest/auth/logout", "logout", tokens.logout, {"refresh_token": ".+"}, since=4, token=False),
+    Route("POST", "/rest/auth/logout", "logout", tokens.logout_new, {"refresh_token": ".+"}, since=4, token=False),
     *(Route("GET", f"/api/types/({kind})/instances", f"{kind}s", queries.every) for kind in queries.KINDS),
     *(Route("GET", f"/api/instances/({kind})::([^/]+)", kind, queries.one) for kind in queries.KINDS),
     Route("GET", "/api/instances/System::([^/]+)/relationships/Sdc", "Sdcs", queries.sdcs_of_system),

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.doubles.scaleio.answers import NO_CONTENT
 from tests.doubles.scaleio.errors import Error, Violation
 from tests.doubles.web import Request
 
@@ -119,11 +120,16 @@ def login_new(gateway: Gateway, request: Request, body: Any) -> Any:
 
 
 def logout(gateway: Gateway, request: Request, body: Any) -> Any:
+    gateway.tokens.use(request).state = "ended"
+    return ""
+
+
+def logout_new(gateway: Gateway, request: Request, body: Any) -> Any:
     token = gateway.tokens.use(request)
-    if body is not None and body["refresh_token"] != token.refresh:
+    if body["refresh_token"] != token.refresh:
         raise Violation("the refresh token of another login")
     token.state = "ended"
-    return ""
+    return NO_CONTENT
 
 
 def _check(gateway: Gateway, user: str, password: str) -> None:
