@@ -125,7 +125,8 @@ class Agent:
         ids: set[tuple[str, ...]] = set()
         whole = release < (1, 1)  # there was no nesting
         if release >= (1, 0):
-            expected = count_of_executors(parsed(self._get("metrics/snapshot"), f"{self.url}/metrics/snapshot"))
+            where = f"{self.url}/metrics/snapshot"
+            expected = count_of_executors(parsed(self._get("metrics/snapshot"), where), where)
             entries, whole = self._listed(release)
             seen = 0
             for entry in entries:

@@ -66,11 +66,11 @@ def ids_in(entry: dict[str, Any], url: str) -> set[tuple[str, ...]]:
     return found
 
 
-def count_of_executors(metrics: dict[str, Any]) -> int:
+def count_of_executors(metrics: dict[str, Any], what: str) -> int:
     """Return how many executors the *metrics* count that have not ended. Raises AgentError."""
     counts = [metrics.get(name) for name in _COUNTED]
     if not all(isinstance(count, (int, float)) and 0 <= count < 1e9 for count in counts):
-        raise AgentError("the agent's metrics do not say how many executors there are", "see what listens there")
+        raise AgentError(f"{what} does not say how many executors there are", "see what listens there")
     return int(sum(count for count in counts if count is not None))
 
 
@@ -93,7 +93,7 @@ def _path(container_id: Any, url: str) -> tuple[str, ...]:
     if isinstance(container_id, str):  # as /containers has it
         container_id = {"value": container_id}
     path: list[str] = []
-    while container_id is not None:
+    while container_id is not None or not path:
         value = container_id.get("value") if isinstance(container_id, dict) else None
         if not isinstance(value, str) or not value:
             raise AgentError(f"{url} lists a container without an id", "see what listens there")

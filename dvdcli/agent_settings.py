@@ -59,8 +59,8 @@ class Settings:
             raise UsageError("[agent] has a key_file and no cert_file", "name its certificate")
 
 
-def settings(config: Config) -> Settings:
-    """Return what `[agent]` says. Raises DvdcliError for what it cannot say."""
+def settings(config: Config, **instead: Any) -> Settings:
+    """Return what `[agent]` says, with those of *instead* that are not None. Raises DvdcliError."""
     given = config.table("agent") or {}
     for key, value in given.items():
         if key not in KEYS:
@@ -71,4 +71,4 @@ def settings(config: Config) -> Settings:
     grace = given.get("grace", 0.0)
     if not 0 <= grace <= 1e9:
         raise DvdcliError(f"[agent] grace = {grace} is no number of seconds", "mend the configuration file")
-    return Settings(**given)
+    return Settings(**{**given, **{key: value for key, value in instead.items() if value is not None}})
