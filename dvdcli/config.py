@@ -87,6 +87,13 @@ class Config:
         """Return the names of the drivers that are configured."""
         return sorted(self._read().get("drivers", {}))
 
+    def table(self, name: str) -> dict[str, Any] | None:
+        """Return the table *name* as it is written, None for none. Raises DvdcliError."""
+        table = self._read().get(name)
+        if table is not None and not isinstance(table, dict):
+            raise self._wrong(f"{name} is no table")
+        return table
+
     def _read(self) -> dict[str, Any]:
         if self._data is None:
             self._data = self._load()
@@ -119,8 +126,8 @@ class Config:
 
     def _check(self, data: dict[str, Any]) -> None:
         for key in data:
-            if key not in ("explicit_create", "drivers"):
-                raise self._wrong(f"unknown key {key!r}", "the known ones are drivers, explicit_create")
+            if key not in ("agent", "explicit_create", "drivers"):
+                raise self._wrong(f"unknown key {key!r}", "the known ones are agent, drivers, explicit_create")
         if not isinstance(data.get("explicit_create", False), bool):
             raise self._wrong("explicit_create is neither true nor false")
         drivers = data.get("drivers", {})

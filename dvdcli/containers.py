@@ -134,20 +134,20 @@ class Container:
             output.warn(f"{path} was damaged ({error}); it is kept until the container's volumes are found again")
             return None
 
-    def owner(self) -> str | None:
-        """Return the key of the container's hold; None where it cannot be told. Takes no lock, changes nothing."""
-        given = self.peek()
-        if given is not None:
-            return given.who
-        key = decode(self.name)
-        return f"{_KIND}{key}" if key else None
-
-    def peek(self) -> Given | None:
-        """Return what the container was given; None where that cannot be told. Takes no lock, changes nothing."""
+    def look(self) -> Given | None:
+        """Return what the container was given, None where it cannot be told. Takes no lock, changes nothing."""
         try:
             return Given.from_json(fastjson.loads(files.read(f"{self.directory}/container.json") or b""))
         except (ValueError, OSError):
             return None
+
+    def owner(self) -> str | None:
+        """Return the key of the container's hold; None where it cannot be told. Takes no lock, changes nothing."""
+        given = self.look()
+        if given is not None:
+            return given.who
+        key = decode(self.name)
+        return f"{_KIND}{key}" if key else None
 
     def save(self, given: Given) -> None:
         """Write what the container is given. It need not be durable: a power cut ends the boot, and every hold.

@@ -8,10 +8,20 @@ from typing import Any, TypeVar
 import click
 
 from dvdcli import checkpoints, lifecycle, output
+from dvdcli.agent_settings import DEFAULT_URL
 from dvdcli.errors import UsageError
 from dvdcli.volume import Volume, parse_options
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Seconds(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if seconds != seconds:
+            self.fail(f"{value} is no number", param, ctx)
+        return seconds
+
 
 FLAGS = (
     click.option("--volumedriver", metavar="DRIVER", help="The driver of the volume."),
@@ -36,9 +46,23 @@ ISOLATOR = click.option(
     "--isolator", is_flag=True, expose_value=False, callback=lambda ctx, param, value: _refuse_company(value),
     help="Answer the request of a Mesos isolator: JSON on stdin, JSON on stdout. It stands alone.",
 )  # fmt: skip
+AGENT = (
+    click.option(
+        "--agent", is_flag=False, flag_value="", metavar="[URL]",
+        help="Ask the Mesos agent of this host which containers live, and release what no living one holds. "
+        f"URL: by default the configuration's, else {DEFAULT_URL}.",
+    ),
+    click.option(
+        "--agent-name", metavar="NAME",
+        help="With --agent or --adopt: the isolator's parameter `agent`, by default the configuration's.",
+    ),
+    click.option(
+        "--grace", type=_Seconds(0, 1e9), metavar="SECONDS",
+        help="With --agent: holds younger than this stay, by default the configuration's 60.",
+    ),
+)  # fmt: skip
 ADOPT = (
     click.option("--adopt", is_flag=True, help="Take over the mounts that another isolator's checkpoints list."),
-    click.option("--agent", default="", metavar="NAME", help="With --adopt: the isolator's parameter `agent`."),
     click.option(
         "--dvdi-checkpoint", default=checkpoints.DVDI, show_default=True, metavar="FILE",
         help="With --adopt: the checkpoint of mesos-module-dvdi.",
@@ -53,14 +77,6 @@ ADOPT = (
 def _refuse_company(given: bool) -> None:
     if given:
         raise UsageError("--isolator stands alone, right after the command", "the request is on stdin")
-
-
-class _Seconds(click.FloatRange):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        seconds = super().convert(value, param, ctx)
-        if seconds != seconds:
-            self.fail(f"{value} is no number", param, ctx)
-        return seconds
 
 
 def timeout_option(seconds: float) -> Any:

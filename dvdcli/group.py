@@ -185,7 +185,7 @@ def recover(request: Request) -> list[str]:
         if who in live:
             continue
         try:
-            reason = _drop_dead(who, container)
+            reason = drop_dead(who, container)
         except (DvdcliError, OSError) as error:
             reason = str(from_os_error(error) if isinstance(error, OSError) else error)
         if reason:
@@ -199,12 +199,19 @@ def recover(request: Request) -> list[str]:
     return pending
 
 
-def _drop_dead(who: str, container: Container) -> str:
+def drop_dead(who: str, container: Container, still: Callable[[], bool] = lambda: True) -> str:
+    """Drop the holds of a dead container, and mark its volumes for recover; return why not, "" where it is done.
+
+    A mount of it that is under way is told to undo itself. *still* says, under the lock, whether the container is
+    what it was when it was found dead. Raises DvdcliError and OSError.
+    """
     try:
         lock = container.acquire(Deadline(0.0), cancel=True)
     except TryAgainError:
         return "its mount is under way, and was told to undo itself"
     try:
+        if not still():
+            return "it is given volumes just now"
         given = container.load()
         state = State()
         for volume in given.volumes if given else containers.volumes_held(container):

@@ -218,7 +218,7 @@ def _disagreements(slot: Slot, record: Record | None, view: dict[str, Any]) -> l
 def _without_container(who: str, volume: str) -> str:
     if not who.startswith("container"):
         return ""
-    given = containers.Container(containers.directory_name(who)).peek()
+    given = containers.Container(containers.directory_name(who)).look()
     if given is None:
         return f"{who} holds it, and nothing says what that container was given"
     return "" if volume in map(str, given.volumes) else f"{who} holds it, and was given other volumes"

@@ -28,22 +28,33 @@ IN_USE = "in use"
 FAILED = "failed"
 ADOPTED = "adopted"
 SKIPPED = "skipped"
+RELEASED = "released"
+ACTIONS = (UNMOUNTED, COMPLETED, VERIFIED, BUSY, WAITING, IN_USE, FAILED, ADOPTED, SKIPPED, RELEASED)
 
 
 class Outcome:
-    """What became of one *volume*: *action* is one of the words above, *detail* the reason, *code* the exit code."""
+    """What became of one *volume*: *action* is one of the words above, *detail* the reason, *code* the exit code.
 
-    __slots__ = ("action", "code", "detail", "volume")
+    *kind* says what it is, where it is no volume: a `container`, the `agent`, the `metrics`.
+    """
 
-    def __init__(self, volume: str, action: str, detail: str = "", code: int = Exit.DONE) -> None:
+    __slots__ = ("action", "code", "detail", "kind", "volume")
+
+    def __init__(
+        self, volume: str, action: str, detail: str = "", code: int = Exit.DONE, kind: str = "volume"
+    ) -> None:
         self.volume = volume
         self.action = action
         self.detail = detail
         self.code = code
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return self.volume if self.kind == "volume" else f"{self.kind} {self.volume}"
 
     def to_json(self) -> dict[str, str]:
         """Return the outcome for programs."""
-        return {"volume": self.volume, "action": self.action, "detail": self.detail}
+        return {"kind": self.kind, self.kind: self.volume, "action": self.action, "detail": self.detail}
 
 
 def recover(deadline: Deadline, dry_run: bool = False) -> Iterator[Outcome]:

@@ -97,7 +97,7 @@ def test_mounts_of_the_go_dvdcli_have_no_record(home, plugin):
 
 def test_agents_apart(home, plugin):
     assert home.mount("a").code == 0
-    assert adopt(home, listed(home, c1=["a"]), "--agent=one").code == 0
+    assert adopt(home, listed(home, c1=["a"]), "--agent-name=one").code == 0
     assert holds(home) == {"a": ["container@one:~/c1"]}
     assert Isolator(home, name="two").recover() == []
     assert Isolator(home, name="two").cleanup("c1") == []
@@ -135,7 +135,7 @@ def test_what_cannot_be_adopted(home, plugin):
 def test_a_damaged_checkpoint(home, plugin):
     (home.root / "bad").write_bytes(b"junk")
     refused(home.recover("--adopt", f"--dvdi-checkpoint={home.root}/bad"), 1)
-    assert adopt(home, "--agent=a/b").code == USAGE
+    assert adopt(home, "--agent-name=a/b").code == USAGE
 
 
 def test_only_where_it_is_asked_for(home, plugin):

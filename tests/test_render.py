@@ -86,7 +86,7 @@ def test_recover_json(home: Home) -> None:
     assert "Unmount" not in plugin.names()
     wet = envelope(home.run("recover", "--json"), "recover")
     assert wet["outcomes"] == dry["outcomes"] == [
-        {"volume": "plug/v", "action": "unmounted", "detail": "of an earlier boot"}
+        {"kind": "volume", "volume": "plug/v", "action": "unmounted", "detail": "of an earlier boot"}
     ]  # fmt: skip
     assert home.leftovers() == []
     home.mount("w")

@@ -1,0 +1,188 @@
+"""The way to a Mesos agent's HTTP endpoints: with requests, one whole answer by a deadline or none."""
+
+from __future__ import annotations
+
+import os
+
+from dvdcli import output
+from dvdcli.errors import DvdcliError, TryAgainError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from dvdcli.agent_settings import Settings
+    from dvdcli.clock import Deadline
+
+    T = TypeVar("T")
+
+_ANSWER = 30.0  # seconds that one answer may take
+_CONNECT = 5.0
+_LONGEST_ANSWER = 64 << 20  # bytes
+_CHUNK = 1 << 16
+
+
+class AgentError(TryAgainError):
+    """The agent cannot be asked: it does not answer, or not in a way that can be relied on."""
+
+
+class Connection:
+    """A connection to the agent that *settings* name. Every question ends by the *deadline*.
+
+    Credentials, certificates and the CA are those of the settings, and no others; no redirection is followed.
+    """
+
+    def __init__(self, settings: Settings, deadline: Deadline) -> None:
+        settings.check()
+        self._settings = settings
+        self._deadline = deadline
+        self._session: Any = None
+        self.url = settings.url
+
+    def close(self) -> None:
+        """Close it; the next question opens it again."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> tuple[int, bytes]:
+        """Return the status and the body of the answer to GET *path*, or to POST with a *body*. Raises AgentError."""
+        import requests
+
+        url = f"{self.url}/{path}"
+        left = min(_ANSWER, self._deadline.left())
+        if left <= 0:
+            raise AgentError(f"{url} was not asked: {self._deadline.seconds:.0f} s are over", "try again later")
+        if self._session is None:
+            self._session = self._new_session()
+        output.debug(f"{'GET' if body is None else 'POST'} {url}")
+        try:
+            answer = _within(left, lambda: _exchange(self._session, url, body, left))
+        except requests.exceptions.SSLError as error:
+            raise AgentError(f"{self.url} cannot be trusted: {_reason(error)}", "see ca_file in [agent]") from error
+        except requests.exceptions.ConnectionError as error:
+            hint = "see that the agent runs, and that --agent or url in [agent] is its URL"
+            raise AgentError(f"{url} cannot be asked: {_reason(error)}", hint) from error
+        except requests.exceptions.RequestException as error:
+            raise AgentError(f"{url}: {_reason(error)}", "see what listens there") from error
+        except (OSError, ValueError) as error:  # a CA or certificate that is not there, a host that is no name
+            raise UsageError(f"{self.url}: {error}", "see [agent] in the configuration file") from error
+        if answer is None:
+            raise AgentError(f"{url} did not answer in full within {left:.0f} s", "try again later")
+        return answer
+
+    def _new_session(self) -> Any:
+        import requests
+
+        settings = self._settings
+        session: Any = requests.Session()
+        session.trust_env = False  # no .netrc, no proxy, no CA but those that are configured
+        session.verify = not settings.insecure and (settings.ca_file or True)
+        if settings.insecure and self.url.startswith("https:"):
+            import urllib3
+
+            urllib3.disable_warnings()
+        if settings.cert_file:
+            session.cert = (settings.cert_file, settings.key_file) if settings.key_file else settings.cert_file
+        if settings.principal:
+            session.auth = (settings.principal.encode(), _secret(settings.secret_file).encode())
+        session.headers["Accept"] = "application/json"
+        return session
+
+
+def _within(seconds: float, function: Callable[[], T]) -> T | None:
+    """Return what *function* returns, None where it takes longer: an answer of a byte a second outlasts any timeout.
+
+    Raises what it raises.
+    """
+    import threading
+
+    done: list[T] = []
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            done.append(function())
+        except BaseException as error:  # told to the caller, whatever it is
+            failures.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failures:
+        raise failures[0]
+    return done[0] if done else None
+
+
+def _exchange(session: Any, url: str, body: dict[str, Any] | None, seconds: float) -> tuple[int, bytes]:
+    reply = session.request(
+        "GET" if body is None else "POST", url, json=body, stream=True, allow_redirects=False,
+        timeout=(min(_CONNECT, seconds), seconds),
+    )  # fmt: skip
+    with reply:
+        chunks, size = [], 0
+        for chunk in reply.iter_content(_CHUNK):
+            size += len(chunk)
+            if size > _LONGEST_ANSWER:
+                raise AgentError(f"{url} answered with over {_LONGEST_ANSWER >> 20} MiB", "see what listens there")
+            chunks.append(chunk)
+        return reply.status_code, b"".join(chunks)
+
+
+def check_is_of_this_host(url: str, pid: str) -> None:
+    """Raise UsageError where neither *url* nor the agent's own *pid* (`slave(1)@ADDRESS:PORT`) leads to this host.
+
+    Another host's agent does not know this host's containers: all would count as dead.
+    """
+    import socket
+    from urllib.parse import urlsplit
+
+    host = urlsplit(url).hostname or ""
+    own = pid.rpartition("@")[2].rpartition(":")[0].strip("[]")
+    for name in (host, own):
+        if not name:
+            continue
+        try:
+            addresses = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            continue
+        if addresses and all(_is_ours(family, address) for family, _, _, _, address in addresses):
+            return
+    raise UsageError(f"{url} is the agent of another host ({pid})", "give the URL of the agent on this one")
+
+
+def _is_ours(family: int, address: Any) -> bool:
+    import ipaddress
+    import socket
+
+    if ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
+        return True
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((address[0], 0, *address[2:]))
+    except OSError:
+        return False
+    return True
+
+
+def _secret(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            status = os.fstat(file.fileno())
+            if status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid()):
+                raise DvdcliError(f"{path}: others can read it", f"chown root {path} and chmod 600 it")
+            return file.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise DvdcliError(f"{path}: {why}", "see secret_file in [agent]") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost reason: requests wraps urllib3's, which wraps the system's."""
+    inner: Any = error
+    while True:
+        following = getattr(inner, "reason", None) or next(iter(getattr(inner, "args", ())), None)
+        if not isinstance(following, BaseException):
+            return str(inner)
+        inner = following

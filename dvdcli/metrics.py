@@ -1,0 +1,96 @@
+"""`dvdcli recover --metrics FILE`: what node_exporter's textfile collector reads, in Prometheus's text format 0.0.4."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+
+from dvdcli import listing, recovery
+from dvdcli.errors import DvdcliError
+from dvdcli.linux import files
+from dvdcli.state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dvdcli.recovery import Outcome
+
+    Sample = tuple[dict[str, str], float]
+
+_LAST_SUCCESS = "dvdcli_recover_last_success_timestamp_seconds"
+
+
+def write(path: str, outcomes: Sequence[Outcome], code: int, now: float, duration: float) -> None:
+    """Write the metrics to *path*: whoever reads it finds the old ones or the new.
+
+    *outcomes* and the exit *code* are this run's, *now* its end in seconds since 1970, *duration* is in seconds.
+    Raises DvdcliError.
+    """
+    success = now if code == 0 else _last_success(path)
+    text = "".join([*_of_state(), *_of_run(outcomes, code, now, success, duration)])
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path) or ".")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                os.fchmod(descriptor, 0o644)
+            os.replace(temporary, path)
+        except OSError:
+            files.unlink(temporary)
+            raise
+    except OSError as error:
+        raise DvdcliError(f"{path}: {error.strerror}", "see --metrics: its directory has to be there") from error
+
+
+def _of_state() -> Iterable[str]:
+    try:
+        rows, errors = listing.mounts(listing.Filter())
+        pending: list[Sample] = [({}, float(sum(1 for _ in State().pending())))]
+        unreadable: list[Sample] = [({}, float(len(errors)))]
+    except (DvdcliError, OSError):
+        rows, pending, unreadable = [], [], []  # that is the run's own failure
+    mounts = Counter((row["driver"], row["status"]) for row in rows)
+    by_status = [({"driver": driver, "status": status}, float(n)) for (driver, status), n in sorted(mounts.items())]
+    yield _metric("dvdcli_mounts", "The mounts on record.", by_status)
+    yield _metric("dvdcli_pending_volumes", "The volumes that wait for dvdcli recover.", pending)
+    yield _metric("dvdcli_unreadable_records", "The records that cannot be read.", unreadable)
+
+
+def _of_run(outcomes: Sequence[Outcome], code: int, now: float, success: float, duration: float) -> Iterable[str]:
+    actions = Counter(outcome.action for outcome in outcomes)
+    counted = [({"action": action}, float(actions[action])) for action in recovery.ACTIONS]
+    yield _metric("dvdcli_recover_outcomes", "What the last run of dvdcli recover did, and to how many.", counted)
+    yield _metric("dvdcli_recover_exit_code", "The exit code of the last run, 0 for success.", [({}, float(code))])
+    yield _metric("dvdcli_recover_duration_seconds", "How long the last run took.", [({}, duration)])
+    yield _metric("dvdcli_recover_last_run_timestamp_seconds", "When the last run ended, since 1970.", [({}, now)])
+    yield _metric(_LAST_SUCCESS, "When the last run that succeeded ended, since 1970; 0 for never.", [({}, success)])
+
+
+def _last_success(path: str) -> float:
+    """Return what the file that is there says of the last success, 0 where it says nothing."""
+    try:
+        text = (files.read(path) or b"").decode("utf-8", "replace")
+    except OSError:
+        return 0.0
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name == _LAST_SUCCESS:
+            try:
+                return float(value)
+            except ValueError:
+                break
+    return 0.0
+
+
+def _metric(name: str, meaning: str, samples: Iterable[Sample]) -> str:
+    lines = [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+    for labels, value in samples:
+        inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
+        lines.append(f"{name}{{{inside}}} {value!r}" if inside else f"{name} {value!r}")
+    return "\n".join([*lines, ""])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
