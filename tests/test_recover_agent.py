@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from dvdcli.errors import Exit
 from dvdcli.recovery import BUSY, FAILED, RELEASED, SKIPPED, Outcome
 from dvdcli.state import State, boot_id
 from dvdcli.volume import Hold, Volume
-from tests.conftest import Home
+from tests.conftest import COMMAND, Home
 from tests.doubles.mesos_agent import RELEASES, MesosAgent
 from tests.doubles.mesos_agent.agent import cut, edit, say
 from tests.doubles.plugin import Reply
@@ -107,6 +108,16 @@ def test_nobody_is_asked_where_there_is_nothing_to_release(home, plugin, agent):
     done = home.recover(f"--agent={agent.url}")
     assert (done.code, done.out, done.err) == (0, "", ""), "the hold is a young one"
     assert holds(home) == {"a": ["container:c1", "name:host"], "b": ["name:backup"]}
+
+
+@pytest.mark.parametrize("flags", [[], ["--agent"]], ids=["recover", "recover --agent"])
+def test_nothing_is_imported_for_nothing(installed_home, flags):
+    line = [COMMAND.parent / "python3", "-I", "-S", "-X", "importtime", COMMAND, "recover", *flags]
+    done = subprocess.run(line, env=installed_home.env, capture_output=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+    assert "dvdcli.recovery" in imported
+    assert not imported & {"requests", "urllib3", "http.client", "ssl", "tempfile", "dvdcli.metrics", "rich"}
+    assert bool(flags) == ("dvdcli.agent" in imported)
 
 
 def test_an_agent_that_cannot_be_asked(home, plugin, agent):
@@ -555,12 +566,12 @@ class Histories(RuleBasedStateMachine):
         if event == "lie":
             model.containers = truth
 
+    @precondition(lambda self: self.world.agent.model.number >= (1, 0) and self.world.agent.model.executors())
     @rule()
-    def hide_some(self) -> None:
-        """From now on the agent shows us the last one no more."""
-        if self.world.agent.model.number >= (1, 0):
-            for container in self.world.agent.model.executors()[-1:]:
-                container.hidden = True
+    def hide_one(self) -> None:
+        """From now on the agent shows us the latest executor no more."""
+        self.world.agent.model.executors()[-1].hidden = True
+        self.world.release()
 
     @invariant()
     def nothing_alive_is_released(self) -> None:
@@ -585,5 +596,5 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
