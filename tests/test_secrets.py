@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import socket
-import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +10,8 @@ import pytest
 from tests.conftest import Done
 from tests.doubles.ec2 import Ec2, Error
 from tests.ebs import Cloud, Machine
+from tests.gate import flags
+from tests.watched import Watched
 
 KEY = "AKIASECRETKEYID00001"
 SECRET = "wJalrXUtnFEMI/SECRET/bPxRfiCYEXAMPLEKEY"
@@ -24,83 +21,18 @@ TOKEN = "IQoJb3JpZ2luX2VjEJrROLETOKEN//////////wEaCXVzLWVhc3QtMSJHMEUCIQ=="
 SECRETS = (KEY, SECRET, ROLE_KEY, ROLE_SECRET, TOKEN)
 KMS = "arn:aws:kms:eu-west-1:123456789012:key/5ec4e700-0000-4000-8000-00000000beef"  # no secret, but nobody's business
 DENIED = Error("UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
-NODES = ("null", "zero", "full", "random", "urandom", "tty")
-EXECVE = re.compile(r'execve\("(?P<program>[^"]*)", \[(?P<argv>.*?)\], \[(?P<env>.*?)\]\) = 0')
 
 pytestmark = [pytest.mark.root, pytest.mark.namespace]
 
 
-class Watched:
-    """A machine whose calls are watched, in a mount namespace of its own, where /dev/log is ours.
-
-    `calls` has, of each call, what it said, all that its processes were started with, and the state after it.
-    """
+class Instance(Watched):
+    """A machine of EBS."""
 
     def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.log = machine.root / "strace"
-        dev = machine.root / "slash-dev"
-        dev.mkdir()
-        for name in NODES:
-            there = os.stat(f"/dev/{name}")
-            os.mknod(dev / name, 0o666 | stat.S_IFCHR, there.st_rdev)
-        self.syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self.syslog.bind(str(dev / "log"))
-        keep = f"mount --bind '{dev}' /dev && echo && exec cat"
-        self.keeper = subprocess.Popen(
-            ["unshare", "--mount", "--propagation=private", "/bin/sh", "-c", keep],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        assert self.keeper.stdout is not None
-        assert self.keeper.stdout.readline() == b"\n"
-        self.outputs: list[str] = []
-        self.logged: list[str] = []
-        self.started: list[re.Match[str]] = []
-        self.states: list[str] = []
-
-    def run(self, *words: str, env: dict[str, str] | None = None) -> Done:
-        namespace = f"--mount=/proc/{self.keeper.pid}/ns/mnt"
-        strace = ["strace", "-f", "-qq", "-v", "-s", "100000", "-e", "trace=execve", "-o", str(self.log)]
-        process = subprocess.Popen(
-            ["nsenter", namespace, *strace, self.machine.command, *words], env={**self.machine.env, **(env or {})},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        done = self.machine.finish(process)
-        self.outputs += [done.out, done.err]
-        self.logged += self._datagrams()
-        self.started += EXECVE.finditer(self.log.read_text())
-        self.states.append(self._state())
-        return done
+        super().__init__(machine, own="credentials")
 
     def ebs(self, verb: str, name: str, *more: str, env: dict[str, str] | None = None) -> Done:
-        return self.run(verb, "--volumedriver=ebs", f"--volumename={name}", *more, env=env)
-
-    def children(self) -> list[re.Match[str]]:
-        """Return the programs that dvdcli itself ran: all but its launcher and its interpreter."""
-        own = (str(self.machine.command), "/bin/sh", "/usr/bin/sh")
-        return [
-            each for each in self.started
-            if each["program"] not in own and not re.search(r"/python[0-9.]*$", each["program"])
-        ]  # fmt: skip
-
-    def _datagrams(self) -> Iterator[str]:
-        while True:
-            try:
-                yield self.syslog.recv(65536).decode("utf-8", "replace")
-            except BlockingIOError:
-                return
-
-    def _state(self) -> str:
-        """Return the names and contents of all files in the state, and those of everything else that we could leave."""
-        found = []
-        for path in self.machine.root.rglob("*"):
-            if path.is_file() and path != self.log and path.name != "credentials":
-                found.append(f"{path}\n{path.read_bytes().decode('latin-1')}")
-        return "\n".join(found)
-
-    def close(self) -> None:
-        self.keeper.communicate()
-        self.syslog.close()
+        return self.run(verb, *flags(name, "ebs"), *more, env=env)
 
 
 @pytest.fixture
@@ -117,7 +49,7 @@ def ec2(cloud: Cloud) -> Ec2:
 
 
 @pytest.fixture(params=["environment", "file", "role"])
-def watched(request: pytest.FixtureRequest, cloud: Cloud) -> Iterator[Watched]:
+def watched(request: pytest.FixtureRequest, cloud: Cloud) -> Iterator[Instance]:
     """A machine whose credentials come from there; its EC2 takes those alone."""
     machine = cloud.machine()
     if request.param != "environment":
@@ -129,26 +61,14 @@ def watched(request: pytest.FixtureRequest, cloud: Cloud) -> Iterator[Watched]:
         (machine.root / ".aws" / "credentials").write_text(text)
     if request.param == "role":
         machine.host.metadata.role = "agents"
-    watched = Watched(machine)
+    watched = Instance(machine)
     yield watched
     watched.close()
 
 
 def check(watched: Watched) -> None:
-    """Assert that no secret is anywhere, and that where it was looked for is where things are."""
-    argv = [each["argv"] for each in watched.started]
-    environments = [each["env"] for each in watched.children()]
-    places = {
-        "argv": argv, "output": watched.outputs, "syslog": watched.logged, "state": watched.states,
-        "environment": environments,
-    }  # fmt: skip
-    for place, texts in places.items():
-        assert texts, place
-        for text in texts:
-            assert [secret for secret in SECRETS if secret in text] == [], place
-    for text in environments:
-        assert "AWS" not in text
-        assert set(re.findall(r'"(\w+)=', text)) == {"PATH", "LC_ALL"}
+    watched.check(SECRETS)
+    assert [each["env"] for each in watched.children() if "AWS" in each["env"]] == []
 
 
 def test_a_volumes_life_tells_no_secret(watched, ec2):

@@ -13,11 +13,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dvdcli.linux import mountinfo
 from tests.blocks import backing_files_below
 from tests.conftest import Done, Home
-from tests.ebs import Cloud, Machine
+from tests.ebs import Cloud
 from tests.gate import flags
 from tests.scaleio import Grid
 
@@ -26,6 +27,7 @@ class World:
     """One machine, and what its storage system has on its books."""
 
     driver = ""
+    double: Any = None  # of the storage system, where that is somewhere else
     options: tuple[str, ...] = ()  # of a new volume
     attachers: frozenset[str] = frozenset()  # the programs that an attach runs
     home: Home
@@ -61,9 +63,16 @@ class World:
         """Start the machine anew: nothing is mounted, and what the storage system still has attached is there."""
         raise NotImplementedError
 
+    def rival(self) -> None:
+        """Let another host mount the volume, which there is, and lose power with it; who has it may take it then."""
+        raise NotImplementedError
+
     def told(self) -> list[str]:
-        """Return what the storage system was asked, for messages."""
+        """Return the names of what the storage system was asked."""
         return []
+
+    def forget(self) -> None:
+        """Forget what it was asked until now."""
 
     def close(self) -> None:
         """Take everything down; raises AssertionError for what no right caller does."""
@@ -218,7 +227,7 @@ class EbsWorld(World):
 
     def __init__(self, command: Path) -> None:
         self.cloud = Cloud(command)
-        self.ec2 = self.cloud.ec2
+        self.double = self.ec2 = self.cloud.ec2
         self.ec2.gib = 16 << 20
         self.home = self.machine = self.cloud.machine()
 
@@ -263,13 +272,15 @@ class EbsWorld(World):
     def told(self) -> list[str]:
         return self.ec2.names()
 
-    def rival(self) -> Machine:
-        """Let another instance mount the volume, which there is, and lose power with it: EC2 has it attached there."""
+    def forget(self) -> None:
+        self.ec2.calls.clear()
+
+    def rival(self) -> None:
+        self.machine.configure('preempt = "stopped"')
         rival = self.cloud.machine("b")
         assert rival.ebs("mount").code == 0
         rival.host.die()
         self.ec2.stop(rival.host)
-        return rival
 
     def close(self) -> None:
         self.cloud.close()
@@ -284,7 +295,7 @@ class ScaleIoWorld(World):
 
     def __init__(self, command: Path) -> None:
         self.grid = Grid(command)
-        self.gateway = self.grid.gateway
+        self.double = self.gateway = self.grid.gateway
         self.gateway.gib = 2 << 20
         self.home = self.machine = self.grid.machine()
 
@@ -327,6 +338,15 @@ class ScaleIoWorld(World):
 
     def told(self) -> list[str]:
         return self.gateway.names()
+
+    def forget(self) -> None:
+        self.gateway.forget()
+
+    def rival(self) -> None:
+        self.machine.configure(preempt="stopped")
+        rival = self.grid.machine("b")
+        assert rival.scaleio("mount").code == 0
+        rival.host.die()
 
     def close(self) -> None:
         self.grid.close()

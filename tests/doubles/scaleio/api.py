@@ -204,9 +204,10 @@ class Gateway:
                     self.tokens.use(request)
             self.before(name, "before")
             arguments = ids if route.needed is None else (*ids, body)
-            reply = self._reply(name, lambda: route.handler(self, *(arguments if route.token else (request, body))))
-            self.before(name, "after")
-            return reply
+            try:
+                return self._reply(name, lambda: route.handler(self, *(arguments if route.token else (request, body))))
+            finally:
+                self.before(name, "after")
         except Error as error:
             if isinstance(error, Violation):
                 self.faults.append(f"{name}: {error.message}")
