@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from dvdcli import clock, fastjson, output
-from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError
+from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError, UsageError
 from dvdcli.http import Address, NotSentError, Reply, Tls, request
 from dvdcli.linux import files
 from dvdcli.providers import plugins
@@ -15,7 +15,7 @@ from dvdcli.volume import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from dvdcli.clock import Deadline
@@ -47,7 +47,7 @@ class DockerProvider(Provider):
         "address": Option(str, "", "where the plugin listens, instead of looking for its name"),
         "ca_file": Option(str, "", "the CA that signed the plugin's certificate"),
         "cert_file": Option(str, "", "our certificate"),
-        "key_file": Option(str, "", "our certificate's key"),
+        "key_file": Option(str, "", "our certificate's key, in a file that root alone can read", secret=True),
         "insecure": Option(bool, False, "do not verify the plugin's certificate"),
     }
     options = None
@@ -68,6 +68,16 @@ class DockerProvider(Provider):
         self._address = Address(self.pinned["address"], tls if wanted else None)
         self._active = False
         self._infos: dict[str, Info] = {}
+
+    @classmethod
+    def settings_faults(cls, driver: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, DvdcliError]]:
+        """Return an address that is none, and a key without its certificate."""
+        try:
+            Address(settings.get("address") or "unix:///")
+        except DvdcliError as error:
+            yield "address", DvdcliError(f"[drivers.{driver}] address: {error.message}", error.hint)
+        if settings.get("key_file") and not settings.get("cert_file"):
+            yield "key_file", UsageError(f"[drivers.{driver}] has a key_file and no cert_file", "name its certificate")
 
     def create(self, name: str, options: Mapping[str, str]) -> None:
         """Have the plugin create the volume *name*."""

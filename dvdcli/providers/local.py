@@ -18,7 +18,7 @@ from dvdcli.volume import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from dvdcli.clock import Deadline
@@ -43,9 +43,16 @@ class LocalProvider(Provider):
     def __init__(self, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> None:
         super().__init__(driver, settings, deadline, patience)
         self._root: str = settings.get("path") or f"{mounts_directory()}/{encode(driver)}"
-        if not self._root.startswith("/") or "\0" in self._root:
-            raise UsageError(f"[drivers.{driver}] path = {self._root!r} is no absolute path")
+        for _, fault in self.settings_faults(driver, settings):
+            raise fault
         self.pinned = {"path": self._root}
+
+    @classmethod
+    def settings_faults(cls, driver: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, DvdcliError]]:
+        """Return a path that is none."""
+        path = settings.get("path") or "/"
+        if not path.startswith("/") or "\0" in path:
+            yield "path", UsageError(f"[drivers.{driver}] path = {path!r} is no absolute path")
 
     def check(self, options: Mapping[str, str]) -> None:
         """Raise UsageError for an unknown option, or a value that is not possible."""
