@@ -134,7 +134,8 @@ def test_a_key_that_others_can_read_is_not_used(home):
 
 @pytest.mark.parametrize(("text", "word"), [
     ("nmae = 'x'", "did you mean name"), ("grace = 'x'", "grace"), ("insecure = 1", "insecure"),
-    ("grace = -1", "grace"), ("grace = nan", "grace"), ("key_file = '/x'", "cert_file"), ("url = 3", "url is not a string"),
+    ("grace = -1", "grace"), ("grace = nan", "grace"),
+    ("key_file = '/x'", "cert_file"), ("url = 3", "url is not a string"),
 ])  # fmt: skip
 def test_a_wrong_agent_table_is_said(home, in_process, text, word):
     home.config.write_text(f"[agent]\n{text}\n")
