@@ -14,7 +14,7 @@ from dvdcli.flags import FLAGS, TALK, spell_out, with_options
 
 COMMANDS = (
     "mount", "unmount", "list", "inspect", "recover", "forget", "create", "remove", "resize", "get", "path", "config",
-    "bind", "version", "help",
+    "check", "bind", "version", "help",
 )  # fmt: skip
 
 

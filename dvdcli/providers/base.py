@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar
 
     from dvdcli.clock import Deadline
+    from dvdcli.findings import Finding
     from dvdcli.volume import Volume
 
     Note = Callable[[dict[str, Any]], None]
@@ -220,6 +221,10 @@ class Provider:
     def resize(self, name: str, options: Mapping[str, str]) -> None:
         """Make the volume *name* as large as *options* say. One that has that size is fine; none is made smaller."""
         raise DvdcliError(f"the driver {self.driver} cannot resize volumes", "resize it where it was made")
+
+    def check_ready(self) -> Iterator[Finding]:
+        """Return whether this host is ready for the driver: what is fine, odd, or cannot work. Changes nothing."""
+        yield from ()
 
     def scope(self) -> str:
         """Return whether the volumes are seen from this host alone, `local`, or from every host, `global`."""

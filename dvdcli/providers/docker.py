@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dvdcli.clock import Deadline
+    from dvdcli.findings import Finding
     from dvdcli.providers.base import Note
     from dvdcli.volume import Volume
 
@@ -208,12 +209,28 @@ class DockerProvider(Provider):
             return f"{self.pinned['propagated_host']}{path[len(inside) :]}"
         return f"{self.pinned['rootfs']}{path}"
 
-    def _call(self, method: str, arguments: dict[str, Any]) -> Any:
+    def check_ready(self) -> Iterator[Finding]:
+        """Ask the plugin whether it is a volume plugin, and who sees its volumes."""
+        from dvdcli.findings import attempt, ok, warning
+
+        activated = attempt(self._activate)
+        yield activated
+        if activated.status == "ok":
+            yield ok(f"its volumes are {self.scope()}")
+        if self.pinned.get("insecure"):
+            yield warning("the plugin's certificate is not verified", "name its CA with ca_file")
+
+    def _activate(self) -> str:
+        """Let the plugin say that it is a volume plugin, once; return what it said."""
         if not self._active:
             implements = field(self._post("/Plugin.Activate", {}), "Implements")
             if not isinstance(implements, list) or "VolumeDriver" not in implements:
                 raise DvdcliError(f"the plugin {self.driver!r} is no volume plugin", "it implements no VolumeDriver")
             self._active = True
+        return f"a volume plugin answers at {self._address.url}"
+
+    def _call(self, method: str, arguments: dict[str, Any]) -> Any:
+        self._activate()
         return self._post(f"/VolumeDriver.{method}", arguments)
 
     def _post(self, path: str, arguments: dict[str, Any]) -> Any:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dvdcli.clock import Deadline
+    from dvdcli.findings import Finding
     from dvdcli.providers.base import Note
     from dvdcli.providers.image import ImageProvider
     from dvdcli.volume import Volume
@@ -188,6 +189,19 @@ class LocalProvider(Provider):
         if not self._is_sized(name):
             raise UsageError(f"the volume {name!r} is a directory: it has no size", "make another one, with a size")
         self._images.resize(name, options)
+
+    def check_ready(self) -> Iterator[Finding]:
+        """Return whether the directory of the volumes can be used, and whether volumes can have a size."""
+        from dvdcli.findings import failed
+        from dvdcli.providers import readiness
+
+        yield from readiness.directory(self._root)
+        yield from readiness.only_odd(readiness.root(), "no volumes with a size")
+        yield from readiness.only_odd(readiness.programs(), "no volumes with a size")
+        lost = [failed(error.message, error.hint) for error in readiness.missing(("losetup",))]
+        if not os.path.exists("/dev/loop-control"):
+            lost.append(failed("there is no /dev/loop-control", "modprobe loop"))
+        yield from readiness.only_odd(iter(lost), "no volumes with a size")
 
     def _home(self, name: str) -> str:
         return f"{self._root}/{encode(name)}"

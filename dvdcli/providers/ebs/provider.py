@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dvdcli.clock import Deadline
+    from dvdcli.findings import Finding
     from dvdcli.linux.blockdev import Device
     from dvdcli.providers.base import Note
     from dvdcli.providers.block import Disk
@@ -123,6 +124,13 @@ class EbsProvider(BlockProvider):
                    {"Name": "status", "Values": list(LIVING)}]  # fmt: skip
         volumes = map(Ec2Volume, self._ec2.pages("describe_volumes", "Volumes", Filters=filters))
         return sorted((Info(volume.name or volume.id) for volume in volumes), key=lambda info: info.name)
+
+    def check_ready(self) -> Iterator[Finding]:
+        """Ask who this instance is, and EC2 whether it takes the credentials."""
+        from dvdcli.providers.ebs import readiness
+
+        yield from readiness.check(self._ec2)
+        yield from super().check_ready()
 
     def scope(self) -> str:
         """Return `global`: other instances see the same volumes."""

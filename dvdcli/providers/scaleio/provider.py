@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dvdcli.clock import Deadline
     from dvdcli.errors import DvdcliError
+    from dvdcli.findings import Finding
     from dvdcli.linux.blockdev import Device
     from dvdcli.providers.base import Note
     from dvdcli.providers.block import Disk
@@ -113,6 +114,16 @@ class ScaleIoProvider(BlockProvider):
         """Return the volumes of all systems behind the gateway."""
         volumes = map(ScaleIoVolume, self._gateway.get("types/Volume/instances") or ())
         return sorted((Info(volume.name or volume.id) for volume in volumes), key=lambda info: info.name)
+
+    def check_ready(self) -> Iterator[Finding]:
+        """Ask the gateway, and this host's SDC."""
+        from dvdcli.findings import warning
+        from dvdcli.providers.scaleio import readiness
+
+        yield from readiness.check(self._gateway, self._sdc, lambda: self._pool({}))
+        if self.pinned.get("insecure"):
+            yield warning("the gateway's certificate is not verified", "name its CA with ca_file")
+        yield from super().check_ready()
 
     def scope(self) -> str:
         """Return `global`: every host sees the same volumes."""
