@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dvdcli import config, config_schema, private, providers
+from dvdcli import agent_settings, config, config_schema, private, providers
 from dvdcli.config import Config
 from dvdcli.config_show import Lines
 from dvdcli.errors import DvdcliError
@@ -72,8 +72,7 @@ def _table_faults(found: Config, keys: tuple[str, ...]) -> Iterator[Fault]:
         yield "", DvdcliError(f"[{'.'.join(keys)}] is no table")
         return
     if keys == ("agent",):
-        yield from config_schema.agent_faults(table)
-        yield from _file_faults(table, config_schema.AGENT, found, keys)
+        yield from _agent_faults(table, found)
         return
     driver = keys[1]
     name = table.pop("provider", None)
@@ -89,6 +88,18 @@ def _table_faults(found: Config, keys: tuple[str, ...]) -> Iterator[Fault]:
         yield "provider", DvdcliError(f"the provider {name!r} cannot be imported: {error!r}", "see its package")
     if kind is not None:
         yield from _driver_faults(driver, table, kind, found)
+
+
+def _agent_faults(table: dict[str, Any], found: Config) -> Iterator[Fault]:
+    faults = list(agent_settings.faults(table))
+    for key, what, why in faults:
+        yield key, DvdcliError(what, why)
+    if not faults:
+        try:
+            agent_settings.Settings(**table).check()
+        except DvdcliError as error:
+            yield "", error
+    yield from _file_faults(table, config_schema.AGENT, found, ("agent",))
 
 
 def _driver_faults(driver: str, table: dict[str, Any], kind: type[Provider], found: Config) -> Iterator[Fault]:

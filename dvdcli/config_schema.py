@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dvdcli import config, providers
-from dvdcli.errors import DvdcliError, UsageError
-from dvdcli.nearest import hint
+from dvdcli import agent_settings, config, providers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from dvdcli.config import Config
     from dvdcli.providers.base import Provider
 
 KINDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
@@ -58,17 +54,21 @@ class Variable:
 TOP = (
     Key("", "explicit_create", bool, False, "A volume that does not exist is an error, where the call does not say."),
 )
-AGENT = (
-    Key("agent", "url", str, "", "The URL of the Mesos agent on this host, such as http://127.0.0.1:5051."),
-    Key("agent", "name", str, "", "The isolator's parameter `agent`, which tells apart two agents on one host."),
-    Key("agent", "principal", str, "", "The principal that the agent's HTTP endpoints know us by."),
-    Key("agent", "secret_file", str, "", "A file with the principal's secret, which root alone can read.", True),
-    Key("agent", "ca_file", str, "", "The CA that signed the agent's certificate."),
-    Key("agent", "insecure", bool, False, "Do not verify the agent's certificate."),
-    Key("agent", "cert_file", str, "", "Our certificate."),
-    Key("agent", "key_file", str, "", "Our certificate's key, in a file that root alone can read.", True),
-    Key("agent", "grace", float, 60.0, "How many seconds old a hold is before the agent is asked for its container."),
-)  # fmt: skip
+_AGENT = {
+    "url": "The URL of the Mesos agent on this host.",
+    "name": "The isolator's parameter `agent`, which tells apart two agents on one host.",
+    "principal": "The principal that the agent's HTTP endpoints know us by.",
+    "secret_file": "A file with the principal's secret, which root alone can read.",
+    "ca_file": "The CA that signed the agent's certificate.",
+    "insecure": "Do not verify the agent's certificate.",
+    "cert_file": "Our certificate.",
+    "key_file": "Our certificate's key, in a file that root alone can read.",
+    "grace": "Holds that are younger, in seconds, stay whatever the agent says.",
+}
+AGENT = tuple(
+    Key("agent", name, kind, default, _AGENT[name], name in ("secret_file", "key_file"))
+    for name, (kind, default) in agent_settings.KEYS.items()
+)
 VARIABLES = (
     Variable("DVDCLI_CONFIG", "The configuration file; its drop-ins are beside it, in FILE.d.", config.CONFIG_FILE),
     Variable(
@@ -104,29 +104,6 @@ def all_keys() -> tuple[Key, ...]:
     built_in = [(name, providers.provider_class(name, name)) for name in sorted(providers.PROVIDERS)]
     tables = [key for name, provider in built_in for key in driver_keys(provider, name)]
     return (*TOP, *AGENT, *tables)
-
-
-def agent(settings: Config) -> dict[str, Any]:
-    """Return what `[agent]` says, with the defaults of the keys that it does not name. Raises DvdcliError."""
-    given = settings.table("agent") or {}
-    for name, fault in agent_faults(given):
-        raise config.wrong(settings.where("agent", name), fault.message, fault.hint)
-    return {key.name: given.get(key.name, key.default) for key in AGENT}
-
-
-def agent_faults(settings: Mapping[str, Any]) -> Iterator[tuple[str, DvdcliError]]:
-    """Return what is wrong in `[agent]`, each with its key."""
-    known = {key.name: key for key in AGENT}
-    for name, value in settings.items():
-        if name not in known:
-            yield name, UsageError(f"[agent] has an unknown key {name!r}", hint(name, known))
-        elif not known[name].takes(value):
-            yield name, UsageError(f"[agent] {name} is not {KINDS[known[name].kind]}")
-    grace = settings.get("grace", 0)
-    if isinstance(grace, (int, float)) and not 0 <= grace < float("inf"):
-        yield "grace", UsageError(f"[agent] grace = {grace} is no number of seconds")
-    if settings.get("key_file") and not settings.get("cert_file"):
-        yield "key_file", UsageError("[agent] has a key_file and no cert_file", "name its certificate")
 
 
 def _sentence(text: str) -> str:

@@ -191,6 +191,9 @@ def test_check_says_everything_that_is_wrong(home, password):
     ('[drivers.x]\nprovider = "local"\npath = "relative"', "relative"),
     ("[drivers]\nx = 3", "[drivers.x] is no table"),
     ("agent = 3", "[agent] is no table"),
+    ('[agent]\nprincipal = "me"', "no secret_file"),
+    ('[agent]\nurl = "http://me:hush@h:1"', "has a password in it"),
+    ('[agent]\nca_file = "/nowhere"', "/nowhere: No such file"),
     ("drivers = 3", "drivers is no table"),
     ("nonsense =\n", "line 1"),
 ])  # fmt: skip
