@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
-from dvdcli import output
-from dvdcli.errors import DvdcliError, TryAgainError, UsageError
+from dvdcli import output, private
+from dvdcli.errors import TryAgainError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,10 +81,13 @@ class Connection:
             import urllib3
 
             urllib3.disable_warnings()
+        if settings.key_file:
+            private.check(settings.key_file)
         if settings.cert_file:
             session.cert = (settings.cert_file, settings.key_file) if settings.key_file else settings.cert_file
         if settings.principal:
-            session.auth = (settings.principal.encode(), _secret(settings.secret_file).encode())
+            secret = private.first_line(settings.secret_file, "secret_file in [agent]")
+            session.auth = (settings.principal.encode(), secret.encode())
         session.headers["Accept"] = "application/json"
         return session
 
@@ -164,18 +165,6 @@ def _is_ours(family: int, address: Any) -> bool:
     except OSError:
         return False
     return True
-
-
-def _secret(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            status = os.fstat(file.fileno())
-            if status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid()):
-                raise DvdcliError(f"{path}: others can read it", f"chown root {path} and chmod 600 it")
-            return file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise DvdcliError(f"{path}: {why}", "see secret_file in [agent]") from error
 
 
 def _reason(error: BaseException) -> str:

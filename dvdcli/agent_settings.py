@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dvdcli.errors import DvdcliError, UsageError
+from dvdcli.config import wrong
+from dvdcli.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from dvdcli.config import Config
@@ -62,13 +64,22 @@ class Settings:
 def settings(config: Config, **instead: Any) -> Settings:
     """Return what `[agent]` says, with those of *instead* that are not None. Raises DvdcliError."""
     given = config.table("agent") or {}
+    for key, what, hint in faults(given):
+        raise wrong(config.where("agent", key), what, hint)
+    return Settings(**{**given, **{key: value for key, value in instead.items() if value is not None}})
+
+
+def faults(given: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Return what cannot be in `[agent]`: the key, what is wrong with it, a hint."""
     for key, value in given.items():
         if key not in KEYS:
-            raise DvdcliError(f"[agent] has an unknown key {key!r}", f"the known ones are {', '.join(sorted(KEYS))}")
+            from dvdcli.nearest import hint
+
+            yield key, f"[agent] has an unknown key {key!r}", hint(key, KEYS)
+            continue
         kind = KEYS[key][0]
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise DvdcliError(f"[agent] {key} is no {kind.__name__}", "mend the configuration file")
-    grace = given.get("grace", 0.0)
-    if not 0 <= grace <= 1e9:
-        raise DvdcliError(f"[agent] grace = {grace} is no number of seconds", "mend the configuration file")
-    return Settings(**{**given, **{key: value for key, value in instead.items() if value is not None}})
+        is_kind = type(value) is kind or (kind is float and type(value) is int)
+        if not is_kind:
+            yield key, f"[agent] {key} is no {kind.__name__}", ""
+        if key == "grace" and is_kind and not 0 <= value <= 1e9:
+            yield key, f"[agent] grace = {value} is no number of seconds", ""

@@ -13,8 +13,8 @@ from dvdcli.errors import Exit, UsageError
 from dvdcli.flags import FLAGS, TALK, spell_out, with_options
 
 COMMANDS = (
-    "mount", "unmount", "list", "inspect", "recover", "forget", "create", "remove", "resize", "get", "path", "bind",
-    "version", "help",
+    "mount", "unmount", "list", "inspect", "recover", "forget", "create", "remove", "resize", "get", "path", "config",
+    "check", "bind", "version", "help",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from dvdcli.errors import DvdcliError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 CONFIG_FILE = "/etc/dvdcli/dvdcli.toml"
@@ -15,6 +16,9 @@ ROOT_STATE = "/var/lib/dvdcli"
 ROOT_MOUNTS = "/var/lib/dvdcli-mounts"
 PLUGIN_DIRECTORIES = "/run/docker/plugins:/etc/docker/plugins:/usr/lib/docker/plugins"
 ENGINE_SOCKET = "/var/run/docker.sock"
+SYSFS = "/sys"
+DEV = "/dev"
+TOP = ("agent", "drivers", "explicit_create")  # what a configuration file can have at its top
 
 
 def _directory(variable: str) -> str:
@@ -59,83 +63,143 @@ def engine_socket() -> str:
 
 def sysfs_directory() -> str:
     """Return where sysfs is mounted, in which a device's serial number is read."""
-    return _directory("DVDCLI_SYSFS") or "/sys"
+    return _directory("DVDCLI_SYSFS") or SYSFS
 
 
 def device_directory() -> str:
     """Return where the nodes of devices are."""
-    return _directory("DVDCLI_DEV") or "/dev"
+    return _directory("DVDCLI_DEV") or DEV
 
 
 class Config:
-    """What dvdcli.toml says. An absent file is an empty one; it is read when somebody first asks."""
+    """What dvdcli.toml and its drop-ins say, read when somebody first asks. An absent file is an empty one.
 
-    def __init__(self) -> None:
-        self._data: dict[str, Any] | None = None
-        self._path = os.environ.get("DVDCLI_CONFIG", CONFIG_FILE)
+    Drop-ins are `dvdcli.toml.d/*.toml`, in the order of their names' bytes. Tables are merged, a later file's keys
+    over an earlier one's. What is wrong in one driver's table fails nobody but who asks for that driver.
+
+    *files* are what is read, path and content, where somebody has read it already.
+    """
+
+    def __init__(self, files: list[tuple[str, dict[str, Any]]] | None = None) -> None:
+        self._files = files
 
     def explicit_create(self) -> bool:
         """Return whether a missing volume is an error, where the call does not say."""
-        return bool(self._read().get("explicit_create", False))
+        said = [data["explicit_create"] for _, data in self._read() if "explicit_create" in data]
+        return bool(said and said[-1])
 
     def driver(self, name: str) -> dict[str, Any] | None:
-        """Return the settings of `[drivers.NAME]`, its provider's name among them, or None."""
-        drivers: dict[str, dict[str, Any]] = self._read().get("drivers", {})
-        return drivers.get(name)
+        """Return the settings of `[drivers.NAME]`, its provider's name among them, or None. Raises DvdcliError."""
+        settings = self.table("drivers", name)
+        if settings is not None and not isinstance(settings.get("provider"), str):
+            what = f"[drivers.{name}] names no provider"
+            raise wrong(self.where("drivers", name), what, 'give it a line like provider = "local"')
+        return settings
 
     def drivers(self) -> list[str]:
-        """Return the names of the drivers that are configured."""
-        return sorted(self._read().get("drivers", {}))
+        """Return the names of the configured drivers, in the order in which they are first named."""
+        return list(dict.fromkeys(name for _, data in self._read() for name in data.get("drivers", ())))
 
-    def table(self, name: str) -> dict[str, Any] | None:
-        """Return the table *name* as it is written, None for none. Raises DvdcliError."""
-        table = self._read().get(name)
-        if table is not None and not isinstance(table, dict):
-            raise self._wrong(f"{name} is no table")
-        return table
+    def where(self, *keys: str) -> str:
+        """Return the path of the file whose value of *keys*, a table's name and those below it, counts."""
+        found = [path for path, data in self._read() if _at(data, keys) is not None]
+        return found[-1] if found else config_file()
 
-    def _read(self) -> dict[str, Any]:
-        if self._data is None:
-            self._data = self._load()
-        return self._data
+    def table(self, *keys: str) -> dict[str, Any] | None:
+        """Return the table at *keys*, all files' together, as it is written; None for none. Raises DvdcliError."""
+        merged: dict[str, Any] | None = None
+        for path, data in self._read():
+            table = _at(data, keys)
+            if table is None:
+                continue
+            if not isinstance(table, dict):
+                raise wrong(path, f"{'.'.join(keys)} is no table")
+            merged = {**(merged or {}), **table}
+        return merged
 
-    def _load(self) -> dict[str, Any]:
+    def _read(self) -> list[tuple[str, dict[str, Any]]]:
+        if self._files is None:
+            path, files = config_file(), []
+            for each in (path, *drop_ins(path)):
+                data = read_file(each)
+                for _, what, hint in faults(data):
+                    raise wrong(each, what, hint)
+                files.append((each, data))
+            self._files = files
+        return self._files
+
+
+def _at(data: Any, keys: tuple[str, ...]) -> Any:
+    """Return what is at *keys*, or None. A value where a table should be counts as that table's."""
+    for key in keys:
+        if not isinstance(data, dict):
+            return data
+        if key not in data:
+            return None
+        data = data[key]
+    return data
+
+
+def config_file() -> str:
+    """Return the path of the configuration file, "" for none."""
+    return os.environ.get("DVDCLI_CONFIG", CONFIG_FILE)
+
+
+def drop_ins(path: str) -> list[str]:
+    """Return the paths of the drop-ins of the file *path*, in their order. Raises DvdcliError."""
+    directory = f"{path}.d"
+    try:
+        names = [name for name in os.listdir(directory) if name.endswith(".toml")] if path else []
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise wrong(directory, str(error.strerror)) from error
+    if names:
+        _check_owner(directory, os.stat(directory))
+    return [f"{directory}/{name}" for name in sorted(names, key=os.fsencode)]
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """Return what the file at *path* says, nothing where there is none. Raises DvdcliError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise wrong(path, str(error.strerror)) from error
+    import tomllib
+
+    try:
+        file = os.fdopen(descriptor, "rb")
+    except OSError as error:  # a directory
+        os.close(descriptor)
+        raise wrong(path, str(error.strerror)) from error
+    with file:
+        _check_owner(path, os.fstat(descriptor))
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise self._wrong(str(error.strerror)) from error
-        import tomllib
+            return tomllib.load(file)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
+            raise wrong(path, str(error)) from error
 
-        try:
-            file = os.fdopen(descriptor, "rb")
-        except OSError as error:  # a directory
-            os.close(descriptor)
-            raise self._wrong(str(error.strerror)) from error
-        with file:
-            status = os.fstat(descriptor)
-            if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-                raise self._wrong("others can write it", "chown root it and chmod go-w it")
-            try:
-                data = tomllib.load(file)
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
-                raise self._wrong(str(error)) from error
-        self._check(data)
-        return data
 
-    def _check(self, data: dict[str, Any]) -> None:
-        for key in data:
-            if key not in ("agent", "explicit_create", "drivers"):
-                raise self._wrong(f"unknown key {key!r}", "the known ones are agent, drivers, explicit_create")
-        if not isinstance(data.get("explicit_create", False), bool):
-            raise self._wrong("explicit_create is neither true nor false")
-        drivers = data.get("drivers", {})
-        if not isinstance(drivers, dict):
-            raise self._wrong("drivers is no table")
-        for name, settings in drivers.items():
-            if not isinstance(settings, dict) or not isinstance(settings.get("provider"), str):
-                raise self._wrong(f"[drivers.{name}] names no provider", 'give it a line like provider = "local"')
+def faults(data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Return what is wrong in a file whichever driver is asked for: the key, what is wrong with it, a hint."""
+    for key in data:
+        if key not in TOP:
+            from dvdcli.nearest import hint
 
-    def _wrong(self, what: str, hint: str = "") -> DvdcliError:
-        return DvdcliError(f"{self._path}: {what}", hint or "mend the configuration file")
+            yield key, f"unknown key {key!r}", hint(key, TOP)
+    if not isinstance(data.get("explicit_create", False), bool):
+        yield "explicit_create", "explicit_create is neither true nor false", ""
+    if not isinstance(data.get("drivers", {}), dict):
+        yield "drivers", "drivers is no table", ""
+
+
+def wrong(path: str, what: str, hint: str = "") -> DvdcliError:
+    """Return the error of a configuration file: *what* is wrong in the one at *path*."""
+    return DvdcliError(f"{path}: {what}", hint or "mend the configuration file")
+
+
+def _check_owner(path: str, status: os.stat_result) -> None:
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+        raise wrong(path, "others can write it", "chown root it and chmod go-w it")

@@ -372,6 +372,7 @@ def test_our_certificate(start, authority, tmp_path):
     double = start(context=asking)
     ours = authority.issue_cert("dvdcli")
     ours.private_key_pem.write_to_path(tmp_path / "key.pem")
+    (tmp_path / "key.pem").chmod(0o600)
     ours.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     ours.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
     trusted = {"ca_file": str(tmp_path / "ca.pem")}

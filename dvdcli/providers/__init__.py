@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dvdcli import clock, output
-from dvdcli.errors import NotFoundError
-from dvdcli.providers.base import Provider, check_settings
+from dvdcli.errors import NotFoundError, UsageError
+from dvdcli.providers.base import Provider, unusable_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def find(driver: str, config: Config, deadline: Deadline, patience: float) -> tu
     settings = config.driver(driver)
     if settings is not None:
         own = {key: value for key, value in settings.items() if key != "provider"}
-        return _make(settings["provider"], driver, own, deadline, patience, checked=False)
+        return _make(settings["provider"], driver, own, deadline, patience, config)
     if driver == "local":
         return _make("local", driver, {}, deadline, patience)
 
@@ -72,18 +72,36 @@ def _await(driver: str, deadline: Deadline) -> dict[str, Any]:
 
 
 def _make(
-    name: str, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float, checked: bool = True
-) -> tuple[str, Provider]:
+    name: str, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float,
+    config: Config | None = None,
+) -> tuple[str, Provider]:  # fmt: skip
+    kind = provider_class(name, driver)
+    if config is not None:
+        _check_configured(driver, settings, kind, config)
+    provider: Provider = kind(driver, settings, deadline, patience)
+    _made.append(provider)
+    return name, provider
+
+
+def provider_class(name: str, driver: str) -> type[Provider]:
+    """Return the class of the provider *name*, which *driver* asks for. Raises NotFoundError."""
     path = PROVIDERS.get(name) or _entry_point(name)
     if path is None:
         raise NotFoundError(f"there is no provider {name!r} for the driver {driver!r}", "install it")
     module_name, _, attribute = path.partition(":")
-    kind = getattr(__import__(module_name, fromlist=[attribute]), attribute)
-    if not checked:
-        check_settings(driver, settings, kind.settings)
-    provider: Provider = kind(driver, settings, deadline, patience)
-    _made.append(provider)
-    return name, provider
+    found: type[Provider] = getattr(__import__(module_name, fromlist=[attribute]), attribute)
+    return found
+
+
+def _check_configured(driver: str, settings: Mapping[str, Any], kind: type[Provider], config: Config) -> None:
+    """Raise DvdcliError for what cannot be in `[drivers.NAME]`, and for a secret that others can read."""
+    for key, fault in unusable_settings(driver, settings, kind.settings):
+        raise UsageError(f"{config.where('drivers', driver, key)}: {fault.message}", fault.hint)
+    for key, value in settings.items():
+        if kind.settings[key].secret and value:
+            from dvdcli import private
+
+            private.check(str(value) if key.endswith("_file") else config.where("drivers", driver, key))
 
 
 def close() -> None:

@@ -6,10 +6,11 @@ from dvdcli.errors import DvdcliError, TryAgainError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any, ClassVar
 
     from dvdcli.clock import Deadline
+    from dvdcli.findings import Finding
     from dvdcli.volume import Volume
 
     Note = Callable[[dict[str, Any]], None]
@@ -19,14 +20,19 @@ _UNITS = {"M": 20, "G": 30, "T": 40}
 
 
 class Option:
-    """What a provider takes by a name: *kind* (str, int or bool), *default* and *help* for people."""
+    """What a provider takes by a name: *kind* (str, int or bool), *default* and *help* for people.
 
-    __slots__ = ("default", "help", "kind")
+    A *secret* setting is shown to nobody, and stands only where no one else can read it: in such a file, or, where its
+    name ends in `_file`, in such a file that it names.
+    """
 
-    def __init__(self, kind: type, default: Any, help_text: str) -> None:
+    __slots__ = ("default", "help", "kind", "secret")
+
+    def __init__(self, kind: type, default: Any, help_text: str, secret: bool = False) -> None:
         self.kind = kind
         self.default = default
         self.help = help_text
+        self.secret = secret
 
     def parse(self, key: str, value: str) -> Any:
         """Return *value* as this option's kind. Raises UsageError."""
@@ -111,6 +117,14 @@ class Provider:
         self.patience = patience
         self.guard = -1
         self.given: Mapping[str, str] = {}
+
+    @classmethod
+    def settings_faults(cls, driver: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, DvdcliError]]:
+        """Return what is wrong in `[drivers.NAME]` beside unknown settings and wrong kinds, each with its setting.
+
+        Nothing is asked of the storage system: `dvdcli config check` tells it.
+        """
+        yield from ()
 
     def check(self, options: Mapping[str, str]) -> None:
         """Raise UsageError for an option that this provider does not know or that is not of its kind."""
@@ -208,6 +222,10 @@ class Provider:
         """Make the volume *name* as large as *options* say. One that has that size is fine; none is made smaller."""
         raise DvdcliError(f"the driver {self.driver} cannot resize volumes", "resize it where it was made")
 
+    def check_ready(self) -> Iterator[Finding]:
+        """Return whether this host is ready for the driver: what is fine, odd, or cannot work. Changes nothing."""
+        yield from ()
+
     def scope(self) -> str:
         """Return whether the volumes are seen from this host alone, `local`, or from every host, `global`."""
         return "local"
@@ -222,9 +240,18 @@ class Provider:
 
 def check_settings(driver: str, settings: Mapping[str, Any], known: Mapping[str, Option]) -> None:
     """Raise UsageError where `[drivers.NAME]` has a setting that the provider does not know, or of another kind."""
+    for _, fault in unusable_settings(driver, settings, known):
+        raise fault
+
+
+def unusable_settings(
+    driver: str, settings: Mapping[str, Any], known: Mapping[str, Option]
+) -> Iterator[tuple[str, UsageError]]:
+    """Return each setting of `[drivers.NAME]` that is unknown or of another kind, and what to say of it."""
     for key, value in settings.items():
         if key not in known:
-            names = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"[drivers.{driver}] has an unknown setting {key!r}", f"the known ones: {names}")
-        if type(value) is not known[key].kind:
-            raise UsageError(f"[drivers.{driver}] {key} is no {known[key].kind.__name__}")
+            from dvdcli.nearest import hint
+
+            yield key, UsageError(f"[drivers.{driver}] has an unknown setting {key!r}", hint(key, known))
+        elif type(value) is not known[key].kind:
+            yield key, UsageError(f"[drivers.{driver}] {key} is no {known[key].kind.__name__}")

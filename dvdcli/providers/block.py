@@ -28,10 +28,11 @@ from dvdcli.volume import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from dvdcli.clock import Deadline
+    from dvdcli.findings import Finding
     from dvdcli.linux.blockdev import Device
     from dvdcli.linux.filesystems import FileSystem
     from dvdcli.providers.base import Note
@@ -170,6 +171,13 @@ class BlockProvider(Provider):
         device = self.locate(handle) if there is not None else None
         proven = device is not None and device.is_that_of(handle.get("device"))
         return path if there and device and proven and there.is_of(device.number) else ""
+
+    def check_ready(self) -> Iterator[Finding]:
+        """Return whether we can mount, and with which programs."""
+        from dvdcli.providers import readiness
+
+        yield from readiness.root()
+        yield from readiness.programs()
 
     def mountpoint(self, name: str) -> str:
         """Return the directory that the volume *name* is mounted at."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from dvdcli import clock, fastjson, output
-from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError
+from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError, UsageError
 from dvdcli.http import Address, NotSentError, Reply, Tls, request
 from dvdcli.linux import files
 from dvdcli.providers import plugins
@@ -15,10 +15,11 @@ from dvdcli.volume import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from dvdcli.clock import Deadline
+    from dvdcli.findings import Finding
     from dvdcli.providers.base import Note
     from dvdcli.volume import Volume
 
@@ -47,7 +48,7 @@ class DockerProvider(Provider):
         "address": Option(str, "", "where the plugin listens, instead of looking for its name"),
         "ca_file": Option(str, "", "the CA that signed the plugin's certificate"),
         "cert_file": Option(str, "", "our certificate"),
-        "key_file": Option(str, "", "our certificate's key"),
+        "key_file": Option(str, "", "our certificate's key, in a file that root alone can read", secret=True),
         "insecure": Option(bool, False, "do not verify the plugin's certificate"),
     }
     options = None
@@ -68,6 +69,16 @@ class DockerProvider(Provider):
         self._address = Address(self.pinned["address"], tls if wanted else None)
         self._active = False
         self._infos: dict[str, Info] = {}
+
+    @classmethod
+    def settings_faults(cls, driver: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, DvdcliError]]:
+        """Return an address that is none, and a key without its certificate."""
+        try:
+            Address(settings.get("address") or "unix:///")
+        except DvdcliError as error:
+            yield "address", DvdcliError(f"[drivers.{driver}] address: {error.message}", error.hint)
+        if settings.get("key_file") and not settings.get("cert_file"):
+            yield "key_file", UsageError(f"[drivers.{driver}] has a key_file and no cert_file", "name its certificate")
 
     def create(self, name: str, options: Mapping[str, str]) -> None:
         """Have the plugin create the volume *name*."""
@@ -198,12 +209,28 @@ class DockerProvider(Provider):
             return f"{self.pinned['propagated_host']}{path[len(inside) :]}"
         return f"{self.pinned['rootfs']}{path}"
 
-    def _call(self, method: str, arguments: dict[str, Any]) -> Any:
+    def check_ready(self) -> Iterator[Finding]:
+        """Ask the plugin whether it is a volume plugin, and who sees its volumes."""
+        from dvdcli.findings import attempt, ok, warning
+
+        activated = attempt(self._activate)
+        yield activated
+        if activated.status == "ok":
+            yield ok(f"its volumes are {self.scope()}")
+        if self.pinned.get("insecure"):
+            yield warning("the plugin's certificate is not verified", "name its CA with ca_file")
+
+    def _activate(self) -> str:
+        """Let the plugin say that it is a volume plugin, once; return what it said."""
         if not self._active:
             implements = field(self._post("/Plugin.Activate", {}), "Implements")
             if not isinstance(implements, list) or "VolumeDriver" not in implements:
                 raise DvdcliError(f"the plugin {self.driver!r} is no volume plugin", "it implements no VolumeDriver")
             self._active = True
+        return f"a volume plugin answers at {self._address.url}"
+
+    def _call(self, method: str, arguments: dict[str, Any]) -> Any:
+        self._activate()
         return self._post(f"/VolumeDriver.{method}", arguments)
 
     def _post(self, path: str, arguments: dict[str, Any]) -> Any:

@@ -18,10 +18,11 @@ from dvdcli.volume import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from dvdcli.clock import Deadline
+    from dvdcli.findings import Finding
     from dvdcli.providers.base import Note
     from dvdcli.providers.image import ImageProvider
     from dvdcli.volume import Volume
@@ -43,9 +44,16 @@ class LocalProvider(Provider):
     def __init__(self, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> None:
         super().__init__(driver, settings, deadline, patience)
         self._root: str = settings.get("path") or f"{mounts_directory()}/{encode(driver)}"
-        if not self._root.startswith("/") or "\0" in self._root:
-            raise UsageError(f"[drivers.{driver}] path = {self._root!r} is no absolute path")
+        for _, fault in self.settings_faults(driver, settings):
+            raise fault
         self.pinned = {"path": self._root}
+
+    @classmethod
+    def settings_faults(cls, driver: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, DvdcliError]]:
+        """Return a path that is none."""
+        path = settings.get("path") or "/"
+        if not path.startswith("/") or "\0" in path:
+            yield "path", UsageError(f"[drivers.{driver}] path = {path!r} is no absolute path")
 
     def check(self, options: Mapping[str, str]) -> None:
         """Raise UsageError for an unknown option, or a value that is not possible."""
@@ -181,6 +189,19 @@ class LocalProvider(Provider):
         if not self._is_sized(name):
             raise UsageError(f"the volume {name!r} is a directory: it has no size", "make another one, with a size")
         self._images.resize(name, options)
+
+    def check_ready(self) -> Iterator[Finding]:
+        """Return whether the directory of the volumes can be used, and whether volumes can have a size."""
+        from dvdcli.findings import failed
+        from dvdcli.providers import readiness
+
+        yield from readiness.directory(self._root)
+        yield from readiness.only_odd(readiness.root(), "no volumes with a size")
+        yield from readiness.only_odd(readiness.programs(), "no volumes with a size")
+        lost = [failed(error.message, error.hint) for error in readiness.missing(("losetup",))]
+        if not os.path.exists("/dev/loop-control"):
+            lost.append(failed("there is no /dev/loop-control", "modprobe loop"))
+        yield from readiness.only_odd(iter(lost), "no volumes with a size")
 
     def _home(self, name: str) -> str:
         return f"{self._root}/{encode(name)}"

@@ -13,10 +13,11 @@ from dvdcli.providers.ebs.volume import LIVING, Ec2Volume, check_name, is_id, li
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from dvdcli.clock import Deadline
+    from dvdcli.findings import Finding
     from dvdcli.linux.blockdev import Device
     from dvdcli.providers.base import Note
     from dvdcli.providers.block import Disk
@@ -58,9 +59,17 @@ class EbsProvider(BlockProvider):
         super().__init__(driver, settings, deadline, patience)
         check_settings(driver, settings, self.settings)
         self._policy = settings.get("preempt", NEVER)
-        if self._policy not in POLICIES:
-            raise UsageError(f"[drivers.{driver}] preempt = {self._policy!r} is no policy", f"one of {POLICIES}")
+        for _, fault in self.settings_faults(driver, settings):
+            raise fault
         self._ec2 = Ec2(settings, deadline)
+
+    @classmethod
+    def settings_faults(cls, driver: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, DvdcliError]]:
+        """Return a policy that is none."""
+        policy = settings.get("preempt", NEVER)
+        if policy not in POLICIES:
+            fault = UsageError(f"[drivers.{driver}] preempt = {policy!r} is no policy", f"one of {POLICIES}")
+            yield "preempt", fault
 
     def check(self, options: Mapping[str, str]) -> None:
         """Raise UsageError for an option that is not known, or a value that cannot be."""
@@ -115,6 +124,13 @@ class EbsProvider(BlockProvider):
                    {"Name": "status", "Values": list(LIVING)}]  # fmt: skip
         volumes = map(Ec2Volume, self._ec2.pages("describe_volumes", "Volumes", Filters=filters))
         return sorted((Info(volume.name or volume.id) for volume in volumes), key=lambda info: info.name)
+
+    def check_ready(self) -> Iterator[Finding]:
+        """Ask who this instance is, and EC2 whether it takes the credentials."""
+        from dvdcli.providers.ebs import readiness
+
+        yield from readiness.check(self._ec2)
+        yield from super().check_ready()
 
     def scope(self) -> str:
         """Return `global`: other instances see the same volumes."""

@@ -7,14 +7,13 @@ are strings there, and what is not there can be null.
 from __future__ import annotations
 
 import os
-import stat
 
-from dvdcli import clock, output
+from dvdcli import clock, output, private
 from dvdcli.errors import DvdcliError, TryAgainError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from dvdcli.clock import Deadline
@@ -69,6 +68,17 @@ class Gateway:
                 f"[drivers.{self._driver}] has no endpoint and user", 'endpoint = "https://…", user, password_file'
             )
         return endpoint.removesuffix("/api")
+
+    def settings_faults(self) -> Iterator[tuple[str, DvdcliError]]:
+        """Return what a login needs and the settings have not, each with its setting; nothing is sent."""
+        try:
+            _ = self._endpoint
+        except DvdcliError as error:
+            yield "endpoint", error
+        try:
+            self._password()
+        except DvdcliError as error:
+            yield "password_file", error
 
     def get(self, path: str) -> Any:
         """Return what GET *path* (such as "types/System/instances") answers."""
@@ -138,15 +148,7 @@ class Gateway:
             if not password:
                 raise UsageError(f"[drivers.{self._driver}] has no password_file", f"name one, or set {PASSWORD}")
             return password
-        try:
-            with open(path, encoding="utf-8") as file:
-                status = os.fstat(file.fileno())
-                if stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid not in (0, os.geteuid()):
-                    raise DvdcliError(f"{path}: others can read it", f"chown root {path} and chmod 600 it")
-                return file.readline().rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise DvdcliError(f"{path}: {why}", "see password_file") from error
+        return private.first_line(path, "password_file")
 
     def _patiently(
         self, method: str, url: str, body: Mapping[str, Any] | None, again: bool, login: tuple[str, str] | None = None
@@ -182,6 +184,10 @@ class Gateway:
             self._session.trust_env = False  # no .netrc, no proxy, no CA but those that are configured
             trusted = self._settings.get("ca_file") or True
             self._session.verify = not self._settings.get("insecure", False) and trusted
+            if not self._session.verify:
+                import urllib3
+
+                urllib3.disable_warnings()  # it is what was asked for, and stderr is the agent's
         headers = {"Accept": "application/json", "Authorization": _basic(*login) if login else self._authorization}
         left = self._deadline.left()
         if left <= 0:

@@ -15,10 +15,12 @@ from dvdcli.providers.scaleio.volume import GRAIN, ScaleIoVolume, check_name, is
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from dvdcli.clock import Deadline
+    from dvdcli.errors import DvdcliError
+    from dvdcli.findings import Finding
     from dvdcli.linux.blockdev import Device
     from dvdcli.providers.base import Note
     from dvdcli.providers.block import Disk
@@ -37,7 +39,7 @@ class ScaleIoProvider(BlockProvider):
     settings = {  # noqa: RUF012
         "endpoint": Option(str, "", "the gateway's URL, https://…"),
         "user": Option(str, "", "who logs in"),
-        "password_file": Option(str, "", "a file with the password, which root alone can read"),
+        "password_file": Option(str, "", "a file with the password, which root alone can read", secret=True),
         "ca_file": Option(str, "", "the CA that signed the gateway's certificate"),
         "insecure": Option(bool, False, "do not verify the gateway's certificate"),
         "drv_cfg": Option(str, "", "the path of the SDC's drv_cfg"),
@@ -60,9 +62,16 @@ class ScaleIoProvider(BlockProvider):
         check_settings(driver, settings, self.settings)
         self._policy = settings.get("preempt", NEVER)
         if self._policy not in POLICIES:
-            raise UsageError(f"[drivers.{driver}] preempt = {self._policy!r} is no policy", f"one of {POLICIES}")
+            raise _no_policy(driver, self._policy)
         self._gateway = Gateway(driver, settings, deadline)
         self._sdc = Sdc(settings.get("drv_cfg", ""), deadline)
+
+    @classmethod
+    def settings_faults(cls, driver: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, DvdcliError]]:
+        """Return a policy that is none, and what a login needs and is not there."""
+        if settings.get("preempt", NEVER) not in POLICIES:
+            yield "preempt", _no_policy(driver, settings["preempt"])
+        yield from Gateway(driver, settings, clock.Deadline(0.0)).settings_faults()
 
     def close(self) -> None:
         """Log out."""
@@ -105,6 +114,16 @@ class ScaleIoProvider(BlockProvider):
         """Return the volumes of all systems behind the gateway."""
         volumes = map(ScaleIoVolume, self._gateway.get("types/Volume/instances") or ())
         return sorted((Info(volume.name or volume.id) for volume in volumes), key=lambda info: info.name)
+
+    def check_ready(self) -> Iterator[Finding]:
+        """Ask the gateway, and this host's SDC."""
+        from dvdcli.findings import warning
+        from dvdcli.providers.scaleio import readiness
+
+        yield from readiness.check(self._gateway, self._sdc, lambda: self._pool({}))
+        if self.pinned.get("insecure"):
+            yield warning("the gateway's certificate is not verified", "name its CA with ca_file")
+        yield from super().check_ready()
 
     def scope(self) -> str:
         """Return `global`: every host sees the same volumes."""
@@ -276,3 +295,7 @@ def _check_size(there: ScaleIoVolume, size: int) -> None:
     """Raise UsageError for a *size* in bytes that is not the volume's; 0 is any."""
     if size and size != there.size:
         raise UsageError(f"{there} is there, with {there.size >> 30} GiB", "resize it, or take it as it is")
+
+
+def _no_policy(driver: str, policy: Any) -> UsageError:
+    return UsageError(f"[drivers.{driver}] preempt = {policy!r} is no policy", f"one of {POLICIES}")

@@ -1,0 +1,1 @@
+"""Whether this host is ready: the host itself, each driver, the Mesos agent."""

@@ -1,0 +1,45 @@
+"""dvdcli check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dvdcli import output, render, tables
+from dvdcli.checks import drivers, host
+from dvdcli.commands.base import command
+from dvdcli.errors import DvdcliError, Exit
+from dvdcli.findings import FAILED, OK, Finding
+from dvdcli.flags import JSON, TALK, Asked, timeout_option
+from dvdcli.volume import check_driver
+
+
+@command(
+    "check",
+    click.argument("names", nargs=-1, metavar="[DRIVER]..."),
+    JSON, timeout_option(drivers.TIMEOUT), *TALK,
+)  # fmt: skip
+def command_(names: tuple[str, ...], as_json: bool, timeout: float, **flags: Any) -> int:
+    """Look whether this host is ready: itself, and each driver, or those that are named alone.
+
+    Nothing is changed. Each driver has --timeout seconds. With -q only what is not ok is shown.
+    """
+    Asked(flags)
+    found: list[Finding] = []
+    if names:
+        found += drivers.findings([check_driver(name) for name in names], timeout)
+    else:
+        found += host.findings()
+        found += drivers.asked_for_by_nobody(drivers.findings(drivers.known(), timeout))
+    errors = [DvdcliError(f"{each.subject}: {each.text}", each.hint) for each in found if each.status == FAILED]
+    if as_json:
+        return render.envelope("check", {"findings": [each.to_json() for each in found]}, errors)
+    shown = [each for each in found if each.status != OK or not output.quiet]
+    if shown:
+        tables.show(["STATUS", "SUBJECT", "FINDING"], [[each.status, each.subject, _said(each)] for each in shown])
+    return Exit.FAILURE if errors else Exit.DONE
+
+
+def _said(finding: Finding) -> str:
+    return str(DvdcliError(finding.text, finding.hint))
