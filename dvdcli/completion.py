@@ -158,7 +158,8 @@ def _split(line: str) -> tuple[list[str], str]:
         words.extend(lexer)
     except ValueError:  # an open quote: what is in it is the last word
         words.append(lexer.token or "")
-        quote = lexer.state if lexer.state in ("'", '"') else ""
+        state: str = getattr(lexer, "state", "")
+        quote = state if state in ("'", '"') else ""
     return [word.replace(_CURSOR, "") for word in words], quote
 
 
@@ -198,7 +199,9 @@ function %(complete_func)s
     set -l current (commandline -ct | string unescape)
     test -n "$current"; or set current (commandline -ct | string trim --left --chars "'\\"")
     set -l program (string replace -r '^~/' "$HOME/" -- $words[1])
-    COMP_LINE=(string join \\n -- $words "$current" | string collect -N) %(complete_var)s=fish_complete $program 2>/dev/null
+    set -lx COMP_LINE (string join \\n -- $words "$current" | string collect -N)
+    set -lx %(complete_var)s fish_complete
+    $program 2>/dev/null
 end
 
 complete --command %(prog_name)s --no-files --keep-order --arguments "(%(complete_func)s)"
