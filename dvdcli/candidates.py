@@ -1,22 +1,23 @@
-"""What a shell can complete: drivers, volumes, holds, containers, mountpoints. Questions only, and no failure is told."""
+"""What a shell can complete: drivers, volumes, holds, containers, mountpoints. Questions only; no failure is told."""
 
 from __future__ import annotations
 
 import os
 
-from dvdcli import config, fastjson, inventory, providers
+from dvdcli import config, fastjson, inventory, providers, survey
 from dvdcli.clock import Deadline
 from dvdcli.config import Config
 from dvdcli.errors import DvdcliError
 from dvdcli.http import Address, request
-from dvdcli.linux import files
 from dvdcli.providers.plugins import field
 from dvdcli.state import State, boot_id
-from dvdcli.volume import check_driver
+from dvdcli.volume import check_driver, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from dvdcli.volume import Volume
 
 ANSWER_WITHIN = 2.0  # seconds that a shell waits for a storage system
 _BY_HAND = "name:"
@@ -33,26 +34,11 @@ def _unless_it_fails(question: Callable[[], Iterable[str]]) -> Iterator[str]:
 
 def drivers() -> Iterator[str]:
     """Return the names that --volumedriver takes: on record, configured, built in, plugins that are there."""
-    yield from _unless_it_fails(lambda: (row["driver"] for row in inventory.mounts()[0]))
-    yield from _unless_it_fails(_configured)
+    yield from _unless_it_fails(survey.recorded)
+    yield from _unless_it_fails(lambda: Config().drivers())
     yield from (name for name in providers.PROVIDERS if name != "docker")
-    yield from _unless_it_fails(_plugins)
+    yield from _unless_it_fails(survey.plugin_names)
     yield from _unless_it_fails(_managed_plugins)
-
-
-def _configured() -> Iterable[str]:
-    return Config().drivers()
-
-
-def _plugins() -> Iterator[str]:
-    sockets, *others = config.plugin_directories()
-    for directory, endings in ((sockets, (".sock",)), *((other, (".spec", ".json")) for other in others)):
-        for name in files.names_in(directory):
-            for ending in endings:
-                if name.endswith(ending):
-                    yield name.removesuffix(ending)
-                elif os.path.exists(f"{directory}/{name}/{name}{ending}"):
-                    yield name
 
 
 def _managed_plugins() -> Iterator[str]:
@@ -69,10 +55,23 @@ def _managed_plugins() -> Iterator[str]:
 
 def volumes(driver: str) -> Iterator[str]:
     """Return the names of the volumes of *driver*, those on record first; "" is every driver's on record."""
-    rows = _unless_it_fails(lambda: (r["name"] for r in inventory.mounts()[0] if driver in ("", r["driver"])))
-    yield from rows
+    yield from _unless_it_fails(lambda: (each.name for each in _recorded() if driver in ("", each.driver)))
     if driver:
         yield from _unless_it_fails(lambda: _volumes_of(driver))
+
+
+def recorded_volumes() -> Iterator[str]:
+    """Return the volumes on record, each as DRIVER/NAME."""
+    return _unless_it_fails(lambda: map(str, _recorded()))
+
+
+def _recorded() -> Iterator[Volume]:
+    for slot in State().slots():
+        if slot.volume is None:  # a long name, of which the directory has a part only
+            slot.look_only = True
+            slot.load()
+        if slot.volume is not None:
+            yield slot.volume
 
 
 def _volumes_of(driver: str) -> list[str]:
@@ -92,10 +91,22 @@ def holds() -> Iterator[str]:
 
 
 def container_ids() -> Iterator[str]:
-    """Return the ids of the containers that have volumes, as their holds have them: from the root to the leaf, with slashes."""
-    return (who.partition(":")[2] for who in _unless_it_fails(_all_holds) if who.startswith(_CONTAINER))
+    """Return the ids of the containers that have volumes."""
+    return _unless_it_fails(lambda: (_id(who) for who in _all_holds() if who.startswith(_CONTAINER)))
+
+
+def _id(who: str) -> str:
+    return ".".join(decode(part) or part for part in who.partition(":")[2].split("/"))
 
 
 def mountpoints() -> Iterator[str]:
     """Return where the volumes on record are mounted."""
-    return _unless_it_fails(lambda: (row["mountpoint"] for row in inventory.mounts()[0] if row["mountpoint"]))
+    return _unless_it_fails(_mountpoints)
+
+
+def _mountpoints() -> Iterator[str]:
+    for slot in State().slots():
+        slot.look_only = True
+        record = slot.load()
+        if record is not None and record.path:
+            yield record.path

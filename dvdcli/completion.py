@@ -52,6 +52,17 @@ def container_ids(ctx: click.Context, incomplete: str) -> list[CompletionItem[st
     return _matching(candidates.container_ids(), incomplete)
 
 
+def recorded_volumes(ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete a volume on record, as DRIVER/NAME."""
+    return _matching(candidates.recorded_volumes(), incomplete)
+
+
+def whatever(ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete what inspect takes: a volume on record, a container, a mountpoint."""
+    asked = (candidates.recorded_volumes(), candidates.container_ids(), candidates.mountpoints())
+    return _matching((name for names in asked for name in names), incomplete)
+
+
 def mountpoints(ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
     """Complete the path of a mount."""
     return _matching(candidates.mountpoints(), incomplete)

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import click
+
+sys.path.insert(0, str(Path(__file__).parent))
 import mdoc
 
-from dvdcli import cli, completion, errors, mesos, providers
+from dvdcli import cli, completion, config, errors, mesos, providers
 from dvdcli.errors import DvdcliError, Exit
 from dvdcli.providers.base import Option, Provider, SizeOption
 
@@ -22,6 +24,18 @@ UNTIL_RELEASED = "November 28, 2026"
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
+)  # fmt: skip
+KEPT = 0xFFFFFFFF  # an owner that is left as it is
+KINDS = {str: "text", int: "number", float: "seconds", bool: "true|false"}
+VARIABLES = (
+    ("DVDCLI_CONFIG", f"The configuration file. [default: {config.CONFIG_FILE}]"),
+    ("DVDCLI_STATE_DIR", "The directory of the mount state; mounts/ below it has the mounts."),
+    ("DVDCLI_PLUGIN_DIRS", "Where Docker plugins announce themselves, with colons in between: sockets, then specs. "
+     f"[default: {config.PLUGIN_DIRECTORIES}]"),
+    ("DVDCLI_ENGINE_SOCKET", f"The Docker Engine's socket, for managed plugins. [default: {config.ENGINE_SOCKET}]"),
+    ("DVDCLI_SYSFS", "Where sysfs is mounted. [default: /sys]"),
+    ("DVDCLI_DEV", "Where the nodes of devices are. [default: /dev]"),
+    ("DVDCLI_SCALEIO_PASSWORD", "The gateway's password, for a driver without a password_file."),
 )  # fmt: skip
 # Of the exit codes that no class of errors explains.
 CODES = {
@@ -38,6 +52,10 @@ def date() -> str:
 # The commands
 
 
+def _top() -> click.Context:
+    return click.Context(cli.dvdcli, info_name="dvdcli", **cli.dvdcli.context_settings)
+
+
 def _option_term(names: str) -> str:
     """Return what help calls an option (`-v, --verbose`, `--hold NAME`) as arguments of a macro."""
     spellings, _, value = names.partition(" ") if ", " not in names else names.rpartition(", ")
@@ -51,7 +69,7 @@ def _option_term(names: str) -> str:
 
 
 def _records(command: click.Command, ctx: click.Context) -> list[tuple[str, str]]:
-    found = (param.get_help_record(ctx) for param in command.get_params(ctx))
+    found = (param.get_help_record(ctx) for param in command.get_params(ctx) if isinstance(param, click.Option))
     return [record for record in found if record]
 
 
@@ -83,7 +101,7 @@ def _pages_seen(lines: list[str]) -> set[tuple[str, int]]:
 
 def command_page(name: str, command: click.Command, parent: click.Context) -> str:
     """Return the page of the command *name*."""
-    ctx = click.Context(command, info_name=name, parent=parent)
+    ctx = click.Context(command, info_name=name, parent=parent, **command.context_settings)
     source = SOURCES / f"{name}.mdoc"
     sections = mdoc.read(source.read_text() if source.exists() else "", BLOCKS)
     description = mdoc.paragraphs(inspect.cleandoc(command.help or ""))
@@ -91,14 +109,14 @@ def command_page(name: str, command: click.Command, parent: click.Context) -> st
     made: mdoc.Sections = {
         "NAME": [f".Nm dvdcli-{name}", f".Nd {mdoc.escape(_summary(command))}"],
         "SYNOPSIS": _synopsis([name], command, ctx),
-        "DESCRIPTION": [*description, *([".Pp"] if more else []), *more],
+        "DESCRIPTION": [*description, *([".Pp"] if more and not more[0].startswith(".Ss") else []), *more],
         "OPTIONS": _options(command, ctx),
     }
     if isinstance(command, click.Group):
         for word in command.list_commands(ctx):
             below = command.get_command(ctx, word)
             assert below is not None
-            inner = click.Context(below, info_name=word, parent=ctx)
+            inner = click.Context(below, info_name=word, parent=ctx, **below.context_settings)
             made["SYNOPSIS"] += _synopsis([name, word], below, inner)
             made["OPTIONS"] += [f".Ss dvdcli {name} {word}", *mdoc.paragraphs(inspect.cleandoc(below.help or ""))]
             made["OPTIONS"] += _options(below, inner)
@@ -119,7 +137,7 @@ def main_page(root: click.Group, ctx: click.Context) -> str:
     made: mdoc.Sections = {
         "NAME": [".Nm dvdcli", f".Nd {mdoc.escape(_summary(root))}"],
         "SYNOPSIS": [*_synopsis([], root, ctx), ".Ar command", ".Op Ar argument ..."],
-        "DESCRIPTION": [*mdoc.paragraphs(inspect.cleandoc(root.help or "")), ".Pp", *more],
+        "DESCRIPTION": [*mdoc.paragraphs(inspect.cleandoc(root.help or "")), *more],
         "OPTIONS": _options(root, ctx),
         "EXIT STATUS": exit_codes(),
     }
@@ -141,7 +159,7 @@ def written_page(source: str, name: str, section: int) -> str:
 
 def commands() -> list[str]:
     """Return the list of commands."""
-    ctx = click.Context(cli.dvdcli, info_name="dvdcli")
+    ctx = _top()
     rows = []
     for name in cli.dvdcli.list_commands(ctx):
         command = cli.dvdcli.get_command(ctx, name)
@@ -165,15 +183,21 @@ def _provider(name: str) -> type[Provider]:
     return kind
 
 
+def _default(option: Option) -> str:
+    """Return the default of *option* as people write it, "" where none is to be told."""
+    if isinstance(option, SizeOption):
+        return f"{option.default >> 30}G" if option.default else ""
+    if isinstance(option.default, bool):
+        return str(option.default).lower()
+    return str(option.default) if option.default and option.default != KEPT else ""
+
+
 def _declared(options: dict[str, Option]) -> list[str]:
     rows = []
     for key in sorted(options, key=str.lower):
         option = options[key]
-        kind = "size" if isinstance(option, SizeOption) else {str: "text", int: "number", bool: "true|false"}[option.kind]
-        shown = {"": "", False: "false", True: "true"}.get(option.default, str(option.default))
-        if isinstance(option, SizeOption):
-            shown = f"{option.default >> 30}G" if option.default else ""
-        default = f" [default: {shown}]" if shown else ""
+        kind = "size" if isinstance(option, SizeOption) else KINDS[option.kind]
+        default = f" [default: {_default(option)}]" if _default(option) else ""
         text = f"{option.help[0].upper()}{option.help[1:].rstrip('.')}.{default}"
         rows.append((f"Cm {mdoc.word(key)} Ns = Ns Ar {kind}", mdoc.paragraph(text)))
     return mdoc.tagged(rows) if rows else ["None."]
@@ -206,16 +230,28 @@ def releases() -> list[str]:
     return mdoc.tagged(rows)
 
 
+def keys() -> list[str]:
+    """Return every key of the configuration."""
+    explicit = "A volume that does not exist is an error, where the call does not say. [default: false]"
+    top = [("Cm explicit_create Ns = Ns Ar true|false", mdoc.paragraph(explicit))]
+    return [".Ss Top-level keys", *mdoc.tagged(top), *settings()]
+
+
+def variables() -> list[str]:
+    """Return every variable of the environment."""
+    return mdoc.tagged([(f"Ev {name}", mdoc.paragraph(text)) for name, text in VARIABLES])
+
+
 BLOCKS = {
-    "commands": commands, "exit-codes": exit_codes, "volume-options": volume_options, "settings": settings,
-    "releases": releases,
+    "commands": commands, "exit-codes": exit_codes, "volume-options": volume_options, "keys": keys,
+    "releases": releases, "variables": variables,
 }  # fmt: skip
 
 
 def made() -> dict[str, str]:
     """Return every generated file by its path in the repository."""
     root = cli.dvdcli
-    ctx = click.Context(root, info_name="dvdcli")
+    ctx = _top()
     files = {"man/man8/dvdcli.8": main_page(root, ctx)}
     for name in root.list_commands(ctx):
         command = root.get_command(ctx, name)

@@ -28,7 +28,7 @@ def word(text: str) -> str:
 def paragraph(text: str) -> list[str]:
     """Return *text* as lines: a sentence begins on a new one."""
     lines = []
-    for sentence in re.split(r"(?<=[a-z0-9)\]][.:?]) +(?=[A-Z\[])", " ".join(text.split())):
+    for sentence in re.split(r"(?<=[A-Za-z0-9)\]][.:?]) +(?=[A-Z\[])", " ".join(text.split())):
         for line in textwrap.wrap(sentence, 76, break_on_hyphens=False, break_long_words=False):
             lines.append(escape(line))
     return lines
