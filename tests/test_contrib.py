@@ -80,8 +80,9 @@ def test_the_service_stays_in_the_hosts_mount_namespace():
 def calls():
     """Return the words of each call of recover in contrib/, without the program's name."""
     cron = (ROOT / "contrib" / "dvdcli.cron").read_text()
-    lines = re.findall(r"^ExecStart=(.*)$", SERVICE, re.MULTILINE) + re.findall(r"^\S+ .* root (.*)$", cron, re.MULTILINE)
-    return [shlex.split(line) for line in lines]
+    lines = [*SERVICE.splitlines(), *cron.splitlines()]
+    found = [re.match(r"ExecStart=(.*)|\*.* root (.*)", line) for line in lines]
+    return [shlex.split(each[1] or each[2]) for each in found if each]
 
 
 @pytest.mark.parametrize("words", calls(), ids=" ".join)
