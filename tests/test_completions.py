@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 
 import pytest
 
 from dvdcli import cli
-from tests.conftest import Home
+from tests.conftest import COMMAND, Home
 from tests.doubles.engine import Engine
 from tests.doubles.plugin import DROP, NOT_THERE, Reply
 from tests.shells import COMPLETIONS, Shell
@@ -99,7 +100,7 @@ def test_drivers(home: Home) -> None:
     (home.root / "lib" / "js").mkdir()
     (home.root / "lib" / "js" / "js.json").write_text("{}")
     assert home.mount("v", "sock").code == 0
-    assert ask(home, "mount", "--volumedriver", "") == ["sock", "fast", "ebs", "local", "scaleio", "spec", "js"]
+    assert ask(home, "mount", "--volumedriver", "") == ["sock", "fast", "ebs", "local", "scaleio", "js", "spec"]
 
 
 def test_managed_plugins(home: Home) -> None:
@@ -161,6 +162,20 @@ def test_a_plugin_that_is_dead_or_says_nonsense(home: Home) -> None:
         assert ask(home, "mount", "--volumedriver=plug", "--volumename", "") == ["mounted"]
     plugin.stop()
     assert ask(home, "mount", "--volumedriver=plug", "--volumename", "") == ["mounted"]
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_nothing_goes_to_the_systems_log(home: Home) -> None:
+    """A damaged record, a warning for any other call, and a driver that fails."""
+    home.plugin()
+    assert home.mount("v").code == 0
+    (home.slot("v") / "record.json").write_text("{")
+    line = "dvdcli\nmount\n--volumedriver=gone\n--volumename="
+    env = {**home.env, "_DVDCLI_COMPLETE": "zsh_complete", "COMP_LINE": line}
+    log = home.root / "trace"
+    subprocess.run(["strace", "-f", "-e", "trace=connect,rename", "-o", log, COMMAND], env=env, check=True)
+    assert "/dev/log" not in log.read_text()
+    assert "rename" not in log.read_text()
 
 
 def test_nothing_is_said_where_nothing_can_be_read(home: Home) -> None:

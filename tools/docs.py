@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import click
 sys.path.insert(0, str(Path(__file__).parent))
 import mdoc
 
-from dvdcli import cli, completion, config, errors, mesos, providers
+from dvdcli import cli, completion, config, errors, mesos, providers, recovery
+from dvdcli import metrics as told
 from dvdcli.errors import DvdcliError, Exit
 from dvdcli.providers.base import Option, Provider, SizeOption
 
@@ -242,7 +244,21 @@ def variables() -> list[str]:
     return mdoc.tagged([(f"Ev {name}", mdoc.paragraph(text)) for name, text in VARIABLES])
 
 
+def actions() -> list[str]:
+    """Return what recover can have done with a volume."""
+    words = [f".Cm {mdoc.word(action)} ," for action in recovery.ACTIONS]
+    return [*words[:-2], words[-2].removesuffix(" ,"), "or", words[-1].replace(" ,", " .")]
+
+
+def metrics() -> list[str]:
+    """Return every metric, by what is written for a state that is not there."""
+    text = "".join([*told._of_state(), *told._of_run([], 0, 0, 0, 0)])
+    found = re.findall(r"^# HELP (\S+) (.*)$", text, re.MULTILINE)
+    return mdoc.tagged([(f"Cm {name}", mdoc.paragraph(meaning)) for name, meaning in found])
+
+
 BLOCKS = {
+    "actions": actions, "metrics": metrics,
     "commands": commands, "exit-codes": exit_codes, "volume-options": volume_options, "keys": keys,
     "releases": releases, "variables": variables,
 }  # fmt: skip
@@ -267,6 +283,7 @@ def made() -> dict[str, str]:
 def main() -> None:
     """Write the files below the directory that the command line names, the repository by itself."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT
+    os.environ["DVDCLI_STATE_DIR"] = "/nonexistent"  # no page depends on what is mounted here
     files = made()
     for path, text in files.items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
