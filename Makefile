@@ -3,12 +3,15 @@
 # make check   ruff and mypy
 # make check-isolators MESOS_SOURCE=DIR   the isolators against a real Mesos's headers
 # make picture the README's picture of list
+# make docs    the manual pages and completions, from the commands themselves
+# make dist    what is released, built and tried: sdist, wheel, zipapp, .deb
 # make bench   what is claimed about speed, measured side by side
 VENV := .venv
 PY := $(VENV)/bin/python3
-SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE
+SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE \
+    $(wildcard man/man?/* completions/*)
 
-.PHONY: demo test check check-isolators bench crash-walk picture clean
+.PHONY: demo test check docs dist check-isolators bench crash-walk picture clean
 
 demo: $(VENV)/installed
 	sh tools/demo.sh
@@ -19,6 +22,12 @@ test: $(VENV)/installed $(VENV)/test-tools
 check: $(VENV)/installed $(VENV)/test-tools
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+docs: $(VENV)/installed
+	$(PY) -I tools/docs.py
+
+dist: $(VENV)/installed
+	sh tools/dist.sh
 
 check-isolators:
 	sh isolators/check.sh $(MESOS_SOURCE)

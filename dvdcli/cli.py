@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ COMMANDS = (
     "mount", "unmount", "list", "inspect", "recover", "forget", "create", "remove", "resize", "get", "path", "config",
     "check", "bind", "version", "help",
 )  # fmt: skip
+COMPLETE = "_DVDCLI_COMPLETE"  # what a shell that completes a command line asks for
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -39,6 +41,9 @@ class _Group(HelpMixin, click.Group):
             return None
         found: click.Command = importlib.import_module(f"dvdcli.commands.{cmd_name}").command_
         return found
+
+    def _main_shell_completion(self, *args: Any, **more: Any) -> None:
+        """Complete nothing here: run() does, and no variable makes anything of another call."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -73,6 +78,10 @@ def dvdcli(ctx: click.Context, /, **flags: Any) -> int:
 
 def run(argv: list[str]) -> int:
     """Carry out the command line *argv* (without the program's name) and return the exit code."""
+    if not argv and COMPLETE in os.environ:
+        from dvdcli import completion
+
+        return completion.run(dvdcli, os.environ[COMPLETE])
     what = next((word for word in argv if word in COMMANDS), "")
     try:
         code = dvdcli.main(args=argv, prog_name="dvdcli", standalone_mode=False)

@@ -23,9 +23,24 @@ class _Seconds(click.FloatRange):
         return seconds
 
 
+def completed_by(what: str) -> Callable[..., Any]:
+    """Return the `shell_complete` that answers with what completion.py's function *what* finds."""
+
+    def answer(ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        from dvdcli import completion
+
+        return getattr(completion, what)(ctx, incomplete)
+
+    return answer
+
+
 FLAGS = (
-    click.option("--volumedriver", metavar="DRIVER", help="The driver of the volume."),
-    click.option("--volumename", metavar="NAME", help="The name of the volume."),
+    click.option(
+        "--volumedriver", metavar="DRIVER", help="The driver of the volume.", shell_complete=completed_by("drivers")
+    ),
+    click.option(
+        "--volumename", metavar="NAME", help="The name of the volume.", shell_complete=completed_by("volumes")
+    ),
     click.option("--volumeopts", metavar="KEY=VALUE", multiple=True, help="An option of the volume; can be repeated."),
     click.option(
         "--explicitcreate", "--explicitCreate", "explicitcreate", type=bool, metavar="[=true|false]", default=None,
@@ -38,7 +53,7 @@ TALK = (
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
 HOLD = click.option(
-    "--hold", default=lifecycle.DEFAULT_HOLD, show_default=True, metavar="NAME",
+    "--hold", default=lifecycle.DEFAULT_HOLD, show_default=True, metavar="NAME", shell_complete=completed_by("holds"),
     help="Who needs the volume: it is unmounted when the last hold goes.",
 )  # fmt: skip
 

@@ -20,6 +20,7 @@ class LostStdoutError(DvdcliError):
 
 verbose = False
 quiet = False
+mute = False  # a shell is completing: nobody asked for anything to be said
 _stdout_closed = False
 
 
@@ -75,6 +76,8 @@ def step(text: str, deadline: Deadline) -> AbstractContextManager[None]:
 
 def to_stderr(text: str) -> None:
     """Write one line to stderr; a stderr that cannot be written is nobody's failure."""
+    if mute:
+        return
     over = "\r\x1b[K" if "dvdcli.progress" in sys.modules else ""  # what a step shows there
     try:
         os.write(2, f"{over}dvdcli: {one_line(text)}\n".encode("utf-8", "backslashreplace"))
@@ -84,6 +87,8 @@ def to_stderr(text: str) -> None:
 
 def to_syslog(text: str) -> None:
     """Leave one line in the system's log."""
+    if mute:
+        return
     import syslog
 
     syslog.openlog("dvdcli", syslog.LOG_PID, syslog.LOG_DAEMON)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import COMMAND, IS_ROOT
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "contrib" / "README.md").read_text()
@@ -36,3 +41,82 @@ def test_every_parameter_and_variable_is_documented():
 
     assert {name for name in _KEYS if f"`DVDI_VOLUME_{name}`" in tables} == set(_KEYS)
     assert len(NAMES) == 2
+
+
+# What runs recover
+
+SYSTEMD = ROOT / "contrib" / "systemd"
+SERVICE = (SYSTEMD / "dvdcli-recover.service").read_text()
+# Each of these gives a service a mount namespace of its own: systemd.exec(5), and exec_needs_mount_namespace().
+UNSHARING = {
+    "BindPaths", "BindReadOnlyPaths", "DynamicUser", "ExecPaths", "ExtensionDirectories", "ExtensionImages",
+    "InaccessiblePaths", "LogNamespace", "MountAPIVFS", "MountFlags", "MountImages", "NoExecPaths", "PrivateDevices",
+    "PrivateIPC", "PrivateMounts", "PrivateTmp", "PrivateUsers", "ProcSubset", "ProtectControlGroups", "ProtectHome",
+    "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "ProtectProc", "ProtectSystem",
+    "ReadOnlyPaths", "ReadWritePaths", "RootDirectory", "RootImage", "TemporaryFileSystem",
+}  # fmt: skip
+
+
+def needs(program):
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
+
+
+@needs("systemd-analyze")
+def test_systemd_finds_nothing_wrong(tmp_path):
+    for path in SYSTEMD.glob("dvdcli-recover.*"):
+        (tmp_path / path.name).write_text(path.read_text().replace("/usr/bin/dvdcli", str(COMMAND)))
+    units = [tmp_path / "dvdcli-recover.service", tmp_path / "dvdcli-recover.timer"]
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, check=False)
+    ours = [line for line in done.stderr.decode().splitlines() if "dvdcli" in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+def test_the_service_stays_in_the_hosts_mount_namespace():
+    used = set(re.findall(r"^(\w+)=", SERVICE, re.MULTILINE))
+    assert used & UNSHARING == set()
+    assert "KillMode=process" in SERVICE, "a mkfs that outlasts the call goes on"
+
+
+def calls():
+    """Return the words of each call of recover in contrib/, without the program's name."""
+    cron = (ROOT / "contrib" / "dvdcli.cron").read_text()
+    lines = [*SERVICE.splitlines(), *cron.splitlines()]
+    found = [re.match(r"ExecStart=(.*)|\*.* root (.*)", line) for line in lines]
+    return [shlex.split(each[1] or each[2]) for each in found if each]
+
+
+@pytest.mark.parametrize("words", calls(), ids=" ".join)
+def test_what_is_run_is_a_call_that_there_is(home, words):
+    known = home.run("recover", "--help").out
+    missing = [word for word in ("--metrics", "--agent-name") if f"{word} " not in known]
+    if missing:
+        pytest.skip(f"recover has no {missing[0]} yet")
+    assert (Path(words[0]).name, words[1]) == ("dvdcli", "recover")
+    done = home.run(*words[1:], "--help")  # an unknown flag would be told before the help is
+    assert (done.code, done.err) == (0, "")
+
+
+@needs("logrotate")
+@pytest.mark.skipif(not IS_ROOT, reason="logrotate wants its file to be root's")
+def test_logrotate_reads_its_file(tmp_path):
+    path = tmp_path / "dvdcli"
+    shutil.copy(ROOT / "contrib" / "dvdcli.logrotate", path)
+    path.chmod(0o644)
+    done = subprocess.run(["logrotate", "-d", "-s", tmp_path / "state", path], capture_output=True, check=False)
+    assert done.returncode == 0, done
+    assert "error" not in done.stderr.decode()
+
+
+@needs("systemd-tmpfiles")
+@pytest.mark.skipif(not IS_ROOT, reason="makes root's directories")
+def test_tmpfiles_makes_what_dvdcli_would_make(tmp_path):
+    text = (SYSTEMD / "dvdcli.tmpfiles").read_bytes()
+    subprocess.run(["systemd-tmpfiles", "--create", f"--root={tmp_path}", "-"], input=text, check=True)
+    assert (tmp_path / "var/lib/dvdcli").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "var/lib/dvdcli-mounts").stat().st_mode & 0o777 == 0o711
+
+
+def test_everything_in_contrib_is_in_a_readme():
+    told = README + (ROOT / "README.md").read_text()
+    for path in (ROOT / "contrib").iterdir():
+        assert path.name in told, path.name

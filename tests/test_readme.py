@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dvdcli import cli
 from dvdcli.errors import Exit
+from tests import examples
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -30,26 +31,8 @@ def test_every_error_that_is_explained_can_happen():
     assert [word for word in words if word not in source] == []
 
 
-def without_age(cells: list[str]) -> list[str]:
-    return [cell for cell in cells if not re.fullmatch(r"\d+s", cell)]
-
-
-def test_the_example_runs_as_it_stands(home):
-    """The first code block of "A task with a volume": each `$` line, and what it prints."""
-    block = re.search(r"## A task with a volume\n\n((?:    .*\n)+)", README)
-    assert block is not None
-    shown: list[tuple[str, list[str]]] = []
-    for line in block.group(1).splitlines():
-        text = line.removeprefix("    ")
-        if text.startswith("$ "):
-            shown.append((text[2:], []))
-        else:
-            shown[-1][1].append(text)
-    assert [words.split()[1] for words, _ in shown] == ["mount", "list", "unmount"]
-    for words, expected in shown:
-        done = home.run(*words.split()[1:])
-        assert (done.code, done.err) == (0, "")
-        printed = done.out.replace(f"{home.state}/mounts/", "/var/lib/dvdcli-mounts/")
-        assert [without_age(line.split()) for line in printed.splitlines()] == [
-            without_age(line.split()) for line in expected
-        ]
+def test_the_examples_run_as_they_stand(home):
+    found = examples.of_markdown(README)
+    assert len(found) == README.count("\n\n    $ "), "one that the runner does not see"
+    assert found
+    examples.run(home, found)

@@ -48,7 +48,8 @@ test-tools)
     # What is run, and the package that brings it.
     for needed in strace:strace g++:g++ cmake:cmake protoc:protobuf-compiler busybox:busybox-static \
         mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs sfdisk:fdisk mkfs.vfat:dosfstools mksquashfs:squashfs-tools \
-        cryptsetup:cryptsetup-bin pvcreate:lvm2; do
+        cryptsetup:cryptsetup-bin pvcreate:lvm2 mandoc:mandoc zsh:zsh fish:fish systemd-analyze:systemd \
+        logrotate:logrotate; do
         command -v "${needed%:*}" >/dev/null || missing="${missing:-} ${needed#*:}"
     done
     [ -e /usr/include/google/protobuf/message.h ] || missing="${missing:-} libprotobuf-dev"

@@ -10,7 +10,7 @@ from dvdcli import inspection, inventory, listing
 from dvdcli.clock import Deadline
 from dvdcli.commands.base import YES, command, confirm
 from dvdcli.errors import DvdcliError, Exit, UsageError
-from dvdcli.flags import TALK, Asked, timeout_option
+from dvdcli.flags import TALK, Asked, completed_by, timeout_option
 from dvdcli.state import State
 from dvdcli.volume import Volume
 
@@ -18,7 +18,10 @@ TIMEOUT = 10.0
 
 
 @command(
-    "forget", YES, timeout_option(TIMEOUT), *TALK, click.argument("volume", required=True, metavar="DRIVER/NAME"),
+    "forget", YES, timeout_option(TIMEOUT), *TALK,
+    click.argument(
+        "volume", required=True, metavar="DRIVER/NAME", shell_complete=completed_by("recorded_volumes")
+    ),
 )  # fmt: skip
 def command_(volume: str, yes: bool, timeout: float, **flags: Any) -> int:
     """Drop what is on record of a volume, without touching its storage: for a driver that is gone.

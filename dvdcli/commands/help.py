@@ -7,9 +7,14 @@ import click
 from dvdcli import output
 from dvdcli.commands.base import command
 from dvdcli.errors import Exit, UsageError
+from dvdcli.flags import completed_by
 
 
-@command("help", click.argument("about", required=False, metavar="[COMMAND]"), click.pass_context)
+@command(
+    "help",
+    click.argument("about", required=False, metavar="[COMMAND]", shell_complete=completed_by("command_names")),
+    click.pass_context,
+)  # fmt: skip
 def command_(ctx: click.Context, about: str | None) -> int:
     """Show help on a command."""
     top = ctx.find_root()

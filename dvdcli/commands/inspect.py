@@ -9,11 +9,14 @@ import click
 from dvdcli import inspection, output, render, tables
 from dvdcli.commands.base import command
 from dvdcli.errors import Exit
-from dvdcli.flags import JSON, TALK, Asked
+from dvdcli.flags import JSON, TALK, Asked, completed_by
 
 
 @command(
-    "inspect", JSON, *TALK, click.argument("what", required=True, metavar="VOLUME|CONTAINER|MOUNTPOINT"),
+    "inspect", JSON, *TALK,
+    click.argument(
+        "what", required=True, metavar="VOLUME|CONTAINER|MOUNTPOINT", shell_complete=completed_by("whatever")
+    ),
 )  # fmt: skip
 def command_(what: str, as_json: bool, **flags: Any) -> int:
     """Show what is known of a volume, side by side: record, mount table, driver, users.

@@ -10,15 +10,19 @@ from dvdcli import inventory, listing, output, render, survey, tables
 from dvdcli.clock import Deadline
 from dvdcli.commands.base import command, report_all
 from dvdcli.errors import DvdcliError, Exit, UsageError
-from dvdcli.flags import FLAGS, JSON, TALK, Asked, timeout_option
+from dvdcli.flags import FLAGS, JSON, TALK, Asked, completed_by, timeout_option
 from dvdcli.volume import check_driver, without_controls
 
 
 @command(
     "list", *FLAGS,
-    click.option("--driver", "drivers", metavar="DRIVER", multiple=True, help="Only mounts of this driver."),
     click.option(
-        "--container", "containers", metavar="ID", multiple=True, help="Only mounts that this container holds."
+        "--driver", "drivers", metavar="DRIVER", multiple=True, help="Only mounts of this driver.",
+        shell_complete=completed_by("drivers"),
+    ),
+    click.option(
+        "--container", "containers", metavar="ID", multiple=True, help="Only mounts that this container holds.",
+        shell_complete=completed_by("container_ids"),
     ),
     click.option(
         "--status", "statuses", type=click.Choice(listing.STATUSES), multiple=True, help="Only mounts with this status."

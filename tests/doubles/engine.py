@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Engine:
-    """Answers `GET /plugins/NAME/json` from `plugins`, and `GET /info`."""
+    """Answers `GET /plugins`, `GET /plugins/NAME/json` from `plugins`, and `GET /info`."""
 
     def __init__(self, path: Path, docker_root: str) -> None:
         self.plugins: dict[str, dict[str, Any]] = {}
@@ -23,6 +23,9 @@ class Engine:
                 engine.asked.append(self.path)
                 if self.path == "/info":
                     self._answer(200, {"DockerRootDir": docker_root})
+                    return
+                if self.path == "/plugins":
+                    self._answer(200, list(engine.plugins.values()))
                     return
                 name = self.path.removeprefix("/plugins/").removesuffix("/json")
                 plugin = engine.plugins.get(name)
