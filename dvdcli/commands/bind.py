@@ -18,10 +18,10 @@ from dvdcli.flags import TALK, Asked
     click.argument("binds", nargs=-1, required=True, metavar="BIND..."), *TALK,
 )  # fmt: skip
 def command_(outside: str, make_slave: bool, binds: tuple[str, ...], **flags: Any) -> int:
-    """Put mounted volumes into their places in a container; the isolators' launch messages run this.
+    """Put mounted volumes into their places in a container.
 
-    BIND is a JSON object with source, base, through, path, owner and read_only. No symbolic link on the way to the
-    place is followed out of base.
+    The isolators' launch messages run this. BIND is a JSON object with source, base, through, path, owner and
+    read_only. No symbolic link on the way to the place is followed out of base.
     """
     Asked(flags)
     bind.bind(list(binds), outside, make_slave)

@@ -24,10 +24,10 @@ TIMEOUT = 10.0
     ),
 )  # fmt: skip
 def command_(volume: str, yes: bool, timeout: float, **flags: Any) -> int:
-    """Drop what is on record of a volume, without touching its storage: for a driver that is gone.
+    """Drop the record of a volume, without touching its storage.
 
-    What is mounted stays mounted, what is attached stays attached. Where the driver can still be asked, unmount is
-    what you want.
+    It is for a driver that is gone. What is mounted stays mounted, what is attached stays attached. Where the
+    driver can still be asked, unmount is what you want.
     """
     Asked(flags)
     known = _volume(volume)

@@ -19,7 +19,9 @@ from dvdcli.flags import JSON, TALK, Asked, completed_by
     ),
 )  # fmt: skip
 def command_(what: str, as_json: bool, **flags: Any) -> int:
-    """Show what is known of a volume, side by side: record, mount table, driver, users.
+    """Show what is known of a volume, and where it disagrees.
+
+    Record, mount table, driver and users are shown side by side.
 
     A volume is named as DRIVER/NAME, or by its name alone; a container by its id, which shows all that it holds; a
     path by the mountpoint at or above it. Where the sides disagree, a line says so.

@@ -27,9 +27,10 @@ from dvdcli.mesos import check_agent
     ISOLATOR, JSON, timeout_option(recovery.TIMEOUT), *TALK,
 )  # fmt: skip
 def command_(dry_run: bool, as_json: bool, timeout: float, metrics: str | None, **flags: Any) -> int:
-    """Finish what is pending: interrupted calls, unmounts that failed, mounts of an earlier boot.
+    """Finish what a crash, a failure or a reboot left.
 
-    Silent when there is nothing to do, and safe to run at any time.
+    That is interrupted calls, unmounts that failed, mounts of an earlier boot; with --agent also what the
+    containers hold that live no more. Silent when there is nothing to do, and safe to run at any time.
     """
     Asked(flags)
     deadline = Deadline(timeout)

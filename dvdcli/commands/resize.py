@@ -13,9 +13,10 @@ from dvdcli.flags import FLAGS, TALK, Asked, timeout_option
 
 @command("resize", *FLAGS, YES, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
 def command_(yes: bool, timeout: float, **flags: Any) -> int:
-    """Make a volume larger, to --volumeopts size=SIZE, and its file system where it is mounted here.
+    """Make a volume larger, and its file system.
 
-    Where it is not, the file system grows at the next mount. On a terminal it asks first; elsewhere it needs --yes.
+    The size is --volumeopts size=SIZE. Where the volume is not mounted on this host, the file system grows at the
+    next mount. On a terminal it asks first; elsewhere it needs --yes.
     """
     asked = Asked(flags)
     volume, options = asked.volume, asked.options
