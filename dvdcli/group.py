@@ -211,7 +211,9 @@ def drop_dead(who: str, container: Container, still: Callable[[], bool] = lambda
         return "its mount is under way, and was told to undo itself"
     try:
         if not still():
-            return "it is given volumes just now"
+            if container.load() is None and not containers.volumes_held(container):
+                container.erase()  # another recover has just done so
+            return "another call is at work on it"
         given = container.load()
         state = State()
         for volume in given.volumes if given else containers.volumes_held(container):

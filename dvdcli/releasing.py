@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 ANSWERS = 3
 PAUSE = 1.0  # seconds between two of them
+_NONE = (0, 0)
 
 
 class Suspect:
@@ -53,11 +54,15 @@ class Suspect:
         """Return whether nobody has been at work on the container since."""
         return self.stamp == self._stamp_now()
 
+    def is_gone(self) -> bool:
+        """Return whether another call has released the container since."""
+        return self.stamp != _NONE and self._stamp_now() == _NONE
+
     def _stamp_now(self) -> tuple[int, int]:
         try:
             status = os.stat(f"{self.container.directory}/container.json")
         except FileNotFoundError:
-            return 0, 0
+            return _NONE
         return status.st_ino, status.st_mtime_ns
 
 
@@ -106,7 +111,8 @@ def release(agent: Asked, name: str, grace: float, dry_run: bool, pause: float =
         yield Outcome(agent.url, FAILED, f"nothing is released: {error}", error.code, "agent")
         return
     for suspect in dead:
-        yield _release(suspect, flags, dry_run)
+        if not suspect.is_gone():
+            yield _release(suspect, flags, dry_run)
 
 
 def _dead(agent: Asked, found: list[Suspect], pause: float) -> list[Suspect]:
@@ -127,7 +133,7 @@ def _release(suspect: Suspect, flags: Mapping[str, str], dry_run: bool) -> Outco
         if trace:
             return Outcome(path, SKIPPED, f"its agent knows it no more, but {trace}", Exit.DONE, "container")
         if not suspect.is_unchanged():
-            return Outcome(path, SKIPPED, "it is given volumes just now", Exit.DONE, "container")
+            return Outcome(path, SKIPPED, "another call is at work on it", Exit.DONE, "container")
         held = _volumes(suspect.container, suspect.container.look())
         detail = "; ".join([f"dead for {ANSWERS} answers", *([", ".join(map(str, held))] if held else [])])
         if not dry_run:

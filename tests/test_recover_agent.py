@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from dvdcli import clock, containers, releasing
+from dvdcli import clock, containers, group, releasing
 from dvdcli.agent import Agent
 from dvdcli.agent_settings import Settings
 from dvdcli.clock import Deadline
@@ -201,6 +201,8 @@ def test_two_runs_at_once(home, plugin, agent):
     done = [home.finish(run) for run in runs]
     assert [(each.code, each.err) for each in done] == [(0, ""), (0, "")]
     assert holds(home) == {"a": ["container:c3"]}
+    assert Isolator(home).cleanup("c3") == []
+    assert home.leftovers() == []
 
 
 def real(home: Home, driver: str, options: str = "") -> Path:
@@ -433,6 +435,20 @@ def test_a_container_that_is_given_more_after_the_last_answer(world):
     world.agent.before = before
     assert actions(world.release()) == [("c1", SKIPPED)]
     assert world.held() == {who}
+
+
+def test_a_container_that_another_call_releases_meanwhile(world):
+    who = world.give("c1")
+    container = Container(containers.directory_name(who))
+
+    def before(path: str) -> None:
+        if path == "/state" and world.agent.asked.count("/state") == 4:
+            assert group.drop_dead(who, container) == ""
+
+    world.agent.before = before
+    assert world.release() == []
+    assert group.drop_dead(who, container, lambda: False) == "another call is at work on it"
+    assert not container.exists()
 
 
 def test_what_the_host_still_shows_of_a_container(world):

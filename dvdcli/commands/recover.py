@@ -96,7 +96,7 @@ def _write_metrics(path: str | None, outcomes: list[recovery.Outcome], code: int
 
     now = clock.now()
     try:
-        metrics.write(path, outcomes, code, now["wall"], now["uptime"] - started)
+        metrics.write(path, outcomes, code, now["wall"], round(now["uptime"] - started, 3))
     except DvdcliError as error:
         output.report("recover", error)
         return error
