@@ -235,7 +235,7 @@ def _innermost(error: BaseException) -> BaseException:
     while True:
         following: Any = getattr(inner, "reason", None)
         if not isinstance(following, BaseException):  # OpenSSL's own errors have a text there
-            following = next(iter(inner.args), None)
+            following = next((each for each in inner.args if isinstance(each, BaseException)), None)
         if not isinstance(following, BaseException):
             return inner
         inner = following
