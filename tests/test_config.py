@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from dvdcli.errors import DvdcliError, Exit
 from dvdcli.nearest import hint, nearest
 from tests.conftest import Home
 from tests.expect import refused
+from tests.gate import flags
 
 IS_ROOT = os.geteuid() == 0
 SOURCES = Path(__file__).parents[1] / "dvdcli"
@@ -206,3 +208,15 @@ def test_a_password_in_a_url_is_one():
     assert config_text.masked("endpoint", "https://me:hush@h/p?a=b@c") == "https://me:********@h/p?a=b@c"
     assert config_text.masked("endpoint", "https://h:443/x@y") == "https://h:443/x@y"
     assert config_text.masked("password", "") == ""
+
+
+def test_drop_ins_that_are_not_there_cost_a_hook_one_look(installed_home):
+    home = installed_home
+    home.plugin().add("v")
+    home.config.write_text('[drivers.other]\nprovider = "local"\n')
+    log = home.root / "strace"
+    argv = ["strace", "-f", "-qq", "-e", "trace=%file", "-o", log, home.command, "mount", *flags("v", "plug")]
+    assert subprocess.run(argv, env=home.env, capture_output=True, check=False).returncode == 0
+    looks = [line for line in log.read_text().splitlines() if str(home.config) in line]
+    assert [f"{home.config}.d" in line for line in looks] == [True, False], looks
+    assert home.unmount("v").code == 0

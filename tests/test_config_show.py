@@ -8,8 +8,12 @@ import tomllib
 
 import pytest
 
-from dvdcli.config import PLUGIN_DIRECTORIES
-from dvdcli.errors import Exit
+from dvdcli.clock import Deadline
+from dvdcli.config import PLUGIN_DIRECTORIES, Config
+from dvdcli.config_check import problems
+from dvdcli.config_show import settings as all_settings
+from dvdcli.errors import DvdcliError, Exit
+from dvdcli.providers import find
 from tests.conftest import Done, Home
 from tests.test_config import drop_in
 
@@ -226,13 +230,64 @@ def test_check_of_the_variables(home):
     wrong(home, "config check: DVDCLI_DEV=dev is no absolute path", env={"DVDCLI_DEV": "dev"})
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["show", "--help"], ["check", "-h"]])
+@pytest.mark.parametrize("words", [["--help"], ["show", "--help"], ["check", "-h"]])
 def test_help(home, words):
     done = home.run("config", *words)
-    assert f"Usage: dvdcli config{' ' + words[0] if len(words) > 1 else ''} " in done.out + done.err
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"Usage: dvdcli config {words[0] if len(words) > 1 else ''}")
+
+
+def test_no_question_at_all(home):
+    done = home.run("config")
+    assert (done.code, done.out) == (Exit.USAGE, "")
+    assert done.err == home.run("config", "--help").out
 
 
 def test_a_question_that_is_none(home):
     done = home.run("config", "shwo")
     assert (done.code, done.out) == (Exit.USAGE, "")
     assert "shwo" in done.err
+
+
+THIRD = """
+from typing import ClassVar
+from dvdcli.providers.base import Option, Provider
+
+class Vault(Provider):
+    settings: ClassVar = {"pin": Option(str, "", "what opens it", secret=True), "pin_file": Option(str, "", "", True)}
+"""
+
+
+@pytest.fixture
+def vault(home, in_process, monkeypatch):
+    """Somebody else's provider, as pip would install it, for this very process."""
+    site = home.root / "site"
+    (site / "vault-1.dist-info").mkdir(parents=True)
+    (site / "vault_of_tests.py").write_text(THIRD)
+    (site / "vault-1.dist-info" / "METADATA").write_text("Name: vault\nVersion: 1\n")
+    points = "[dvdcli.providers]\nvault = vault_of_tests:Vault\nbroken = nobodys_module:X\n"
+    (site / "vault-1.dist-info" / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(str(site))
+    return home
+
+
+def test_a_secret_stands_only_where_nobody_else_reads(vault):
+    vault.config.write_text('[drivers.x]\nprovider = "vault"\npin = "1234"\n')
+    vault.config.chmod(0o644)
+    told = [str(error) for error in problems()[0]]
+    assert len(told) == 1
+    assert told[0].startswith(f"{vault.config}:3: pin: {vault.config}: others can read it")
+    with pytest.raises(DvdcliError, match="others can read it"):
+        find("x", Config(), Deadline(1), 0.0)
+    vault.config.chmod(0o600)
+    assert problems()[0] == []
+    assert find("x", Config(), Deadline(1), 0.0)[1].pinned == {"pin": "1234"}
+    [shown] = [each for each in all_settings() if each.name == "pin"]
+    assert (shown.value, shown.source()) == ("********", f"{vault.config}:3")
+
+
+def test_a_provider_that_cannot_be_imported(vault):
+    vault.config.write_text('[drivers.x]\nprovider = "broken"\n')
+    [error] = problems()[0]
+    assert str(error).startswith(f"{vault.config}:2: the provider 'broken' cannot be imported: ModuleNotFoundError")
+    assert [each.value for each in all_settings() if each.section == "drivers.x"] == ["broken"]

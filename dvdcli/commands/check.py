@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dvdcli import output, render, tables
+from dvdcli.agent_settings import DEFAULT_URL
 from dvdcli.checks import drivers, host
 from dvdcli.commands.base import command
 from dvdcli.errors import DvdcliError, Exit
@@ -18,12 +19,17 @@ from dvdcli.volume import check_driver
 @command(
     "check",
     click.argument("names", nargs=-1, metavar="[DRIVER]..."),
+    click.option(
+        "--agent", is_flag=False, flag_value="", metavar="[URL]",
+        help="Ask the Mesos agent of this host for its flags, and compare them with what dvdcli needs. "
+        f"URL: by default the configuration's, else {DEFAULT_URL}.",
+    ),
     JSON, timeout_option(drivers.TIMEOUT), *TALK,
 )  # fmt: skip
-def command_(names: tuple[str, ...], as_json: bool, timeout: float, **flags: Any) -> int:
-    """Look whether this host is ready: itself, and each driver, or those that are named alone.
+def command_(names: tuple[str, ...], agent: str | None, as_json: bool, timeout: float, **flags: Any) -> int:
+    """Look whether this host is ready: itself, and each driver; or those drivers alone that are named.
 
-    Nothing is changed. Each driver has --timeout seconds. With -q only what is not ok is shown.
+    Nothing is changed. Each driver, and the agent, has --timeout seconds. With -q only what is not ok is shown.
     """
     Asked(flags)
     found: list[Finding] = []
@@ -32,6 +38,10 @@ def command_(names: tuple[str, ...], as_json: bool, timeout: float, **flags: Any
     else:
         found += host.findings()
         found += drivers.asked_for_by_nobody(drivers.findings(drivers.known(), timeout))
+    if agent is not None:
+        from dvdcli.checks import agent as mesos
+
+        found += mesos.findings(agent, timeout)
     errors = [DvdcliError(f"{each.subject}: {each.text}", each.hint) for each in found if each.status == FAILED]
     if as_json:
         return render.envelope("check", {"findings": [each.to_json() for each in found]}, errors)

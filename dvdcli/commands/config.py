@@ -17,12 +17,17 @@ class _Group(HelpMixin, click.Group):
     """The two questions about the configuration."""
 
 
-@click.group("config", cls=_Group)
-def command_() -> None:
+@click.group("config", cls=_Group, invoke_without_command=True)
+@click.pass_context
+def command_(ctx: click.Context) -> int:
     """Show the configuration, or check it.
 
     It is in /etc/dvdcli/dvdcli.toml, in dvdcli.toml.d/*.toml beside it, and in DVDCLI_* variables.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        return Exit.USAGE
+    return Exit.DONE
 
 
 @command("show", JSON, *TALK)
