@@ -11,13 +11,13 @@ from dvdcli.checks import drivers, host
 from dvdcli.commands.base import command
 from dvdcli.errors import DvdcliError, Exit
 from dvdcli.findings import FAILED, OK, Finding
-from dvdcli.flags import JSON, TALK, Asked, timeout_option
+from dvdcli.flags import JSON, TALK, Asked, completed_by, timeout_option
 from dvdcli.volume import check_driver
 
 
 @command(
     "check",
-    click.argument("names", nargs=-1, metavar="[DRIVER]..."),
+    click.argument("names", nargs=-1, metavar="[DRIVER]...", shell_complete=completed_by("drivers")),
     JSON, timeout_option(drivers.TIMEOUT), *TALK,
 )  # fmt: skip
 def command_(names: tuple[str, ...], as_json: bool, timeout: float, **flags: Any) -> int:
