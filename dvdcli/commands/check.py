@@ -12,24 +12,25 @@ from dvdcli.checks import drivers, host
 from dvdcli.commands.base import command
 from dvdcli.errors import DvdcliError, Exit
 from dvdcli.findings import FAILED, OK, Finding
-from dvdcli.flags import JSON, TALK, Asked, timeout_option
+from dvdcli.flags import JSON, TALK, Asked, completed_by, timeout_option
 from dvdcli.volume import check_driver
 
 
 @command(
     "check",
-    click.argument("names", nargs=-1, metavar="[DRIVER]..."),
     click.option(
         "--agent", is_flag=False, flag_value="", metavar="[URL]",
         help="Ask the Mesos agent of this host for its flags, and compare them with what dvdcli needs. "
         f"URL: by default the configuration's, else {DEFAULT_URL}.",
     ),
+    click.argument("names", nargs=-1, metavar="[DRIVER]...", shell_complete=completed_by("drivers")),
     JSON, timeout_option(drivers.TIMEOUT), *TALK,
 )  # fmt: skip
 def command_(names: tuple[str, ...], agent: str | None, as_json: bool, timeout: float, **flags: Any) -> int:
-    """Look whether this host is ready: itself, and each driver; or those drivers alone that are named.
+    """Look whether this host is ready for each driver.
 
-    Nothing is changed. Each driver, and the agent, has --timeout seconds. With -q only what is not ok is shown.
+    The host itself is looked at, and each driver that is known; or those drivers alone that are named. Nothing is
+    changed. Each driver, and the agent, has --timeout seconds. With -q only what is not ok is shown.
     """
     Asked(flags)
     found: list[Finding] = []
