@@ -42,6 +42,7 @@ def test_the_help_names_all_commands(home: Home) -> None:
     done = home.run("--help")
     assert (done.code, done.err) == (0, "")
     assert re.findall(r"^  (\w+)  ", done.out.partition("Commands:")[2], re.MULTILINE) == list(COMMANDS)
+    assert "..." not in done.out.partition("Commands:")[2], "a first sentence is too long for the list"
     modules = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
     assert modules - {"__init__", "base"} == set(COMMANDS)
 
