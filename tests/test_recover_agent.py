@@ -561,7 +561,7 @@ class Histories(RuleBasedStateMachine):
             nonlocal seen
             seen += 1
             if event == "lie":  # for a whole answer and more, but never for three in a row
-                model.containers = [] if when <= seen < when + 5 else truth
+                model.containers = [] if when <= seen < when + (5 if model.number >= (1, 0) else 2) else truth
             if seen != when:
                 return
             if event == "run":
@@ -612,5 +612,5 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=60, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )

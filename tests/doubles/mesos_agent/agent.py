@@ -144,5 +144,5 @@ def say(body: bytes, status: int = 200, headers: Iterable[tuple[str, str]] = ())
 
 
 def edit(change: Callable[[Any], Any]) -> Way:
-    """Answer with what *change* makes of the JSON."""
-    return lambda reply: _json(change(json.loads(reply.body)))
+    """Answer with what *change* makes of the JSON, where there is any."""
+    return lambda reply: _json(change(json.loads(reply.body))) if reply.status == 200 else reply
