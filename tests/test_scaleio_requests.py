@@ -36,7 +36,7 @@ CALLS = {
     "mount v --hold=second": [],
     "unmount v --hold=second": [],
     "unmount v": [("POST", f"{ACTION}removeMappedSdc", {"guid": "GUID"})],
-    "resize v size=16": [*FOUND, *VERSION, ("POST", f"{ACTION}setVolumeSize", {"sizeInGB": "16"})],
+    "resize v size=16 --yes": [*FOUND, *VERSION, ("POST", f"{ACTION}setVolumeSize", {"sizeInGB": "16"})],
     "create w snapshotId=v": [
         ("POST", LOOK_UP[0][1], {"name": "w"}), *VERSION, *FOUND, SDC[0], SNAPSHOT,
         ("GET", "/api/instances/Volume::COPY", {}),
