@@ -62,10 +62,13 @@ def run(home: Home, examples: list[Example]) -> None:
 
 
 def _compare(typed: str, said: list[str], shown: list[str]) -> None:
-    """Columns may be wider and ages others; `...` is anything, as a last line any number of lines."""
+    """Columns may be wider and ages others; `...` is anything, as a line any number of lines."""
     got, expected = [_plain(line) for line in said if line], [_plain(line) for line in shown]
     if expected[1:] and expected[-1] == "...":
         got, expected = got[: len(expected) - 1], expected[:-1]
+    elif "..." in expected[1:]:  # and whatever comes in between
+        at = expected.index("...")
+        got = [*got[:at], "...", *got[len(got) - len(expected) + at + 1 :]]
     assert len(got) == len(expected), (typed, said)
     for line, pattern in zip(got, expected, strict=True):
         assert fnmatch.fnmatchcase(line, re.sub(r"[\[?*]", "?", pattern).replace("...", "*")), (typed, line, pattern)

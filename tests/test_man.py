@@ -17,6 +17,11 @@ from tests.conftest import Home
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "man").glob("man?/*"))
 COMMANDS = cli.dvdcli.list_commands(None)  # type: ignore[arg-type]
+SUBCOMMANDS = [
+    (name, below)
+    for name in COMMANDS
+    for below in getattr(cli.dvdcli.get_command(None, name), "commands", ())  # type: ignore[arg-type]
+]
 needs_mandoc = pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
 
 
@@ -69,6 +74,14 @@ def test_help_and_page_say_the_same(home: Home, name: str) -> None:
     page = rendered(ROOT / "man" / "man8" / f"dvdcli-{name}.8")
     assert squash(about.partition("\n\n")[2]) in section(page, "DESCRIPTION")
     assert section(page, "OPTIONS").startswith(squash(options))
+
+
+@needs_mandoc
+@pytest.mark.parametrize("path", SUBCOMMANDS, ids=" ".join)
+def test_a_subcommands_help_is_in_the_page_of_its_command(home: Home, path: tuple[str, str]) -> None:
+    about, _, options = home.run(*path, "--help").out.partition("\nOptions:\n")
+    page = section(rendered(ROOT / "man" / "man8" / f"dvdcli-{path[0]}.8"), "OPTIONS")
+    assert squash(f"dvdcli {' '.join(path)} {about.partition(chr(10) * 2)[2]} {options}") in page
 
 
 @needs_mandoc

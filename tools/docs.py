@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,10 +14,10 @@ import click
 sys.path.insert(0, str(Path(__file__).parent))
 import mdoc
 
-from dvdcli import cli, completion, config, errors, mesos, providers, recovery
+from dvdcli import cli, completion, config_schema, errors, mesos, providers, recovery
 from dvdcli import metrics as told
 from dvdcli.errors import DvdcliError, Exit
-from dvdcli.providers.base import Option, Provider, SizeOption
+from dvdcli.providers.base import Option, SizeOption
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "man" / "src"
@@ -29,16 +29,6 @@ MONTHS = (
 )  # fmt: skip
 KEPT = 0xFFFFFFFF  # an owner that is left as it is
 KINDS = {str: "text", int: "number", float: "seconds", bool: "true|false"}
-VARIABLES = (
-    ("DVDCLI_CONFIG", f"The configuration file. [default: {config.CONFIG_FILE}]"),
-    ("DVDCLI_STATE_DIR", "The directory of the mount state; mounts/ below it has the mounts."),
-    ("DVDCLI_PLUGIN_DIRS", "Where Docker plugins announce themselves, with colons in between: sockets, then specs. "
-     f"[default: {config.PLUGIN_DIRECTORIES}]"),
-    ("DVDCLI_ENGINE_SOCKET", f"The Docker Engine's socket, for managed plugins. [default: {config.ENGINE_SOCKET}]"),
-    ("DVDCLI_SYSFS", "Where sysfs is mounted. [default: /sys]"),
-    ("DVDCLI_DEV", "Where the nodes of devices are. [default: /dev]"),
-    ("DVDCLI_SCALEIO_PASSWORD", "The gateway's password, for a driver without a password_file."),
-)  # fmt: skip
 # Of the exit codes that no class of errors explains.
 CODES = {
     Exit.DONE: "Done.", Exit.FAILURE: "Failed, for a reason that is none of these.", Exit.INTERRUPTED: "Interrupted.",
@@ -179,12 +169,6 @@ def exit_codes() -> list[str]:
     return mdoc.tagged([(str(code), mdoc.paragraph(meanings[code])) for code in sorted(meanings)])
 
 
-def _provider(name: str) -> type[Provider]:
-    module, _, attribute = providers.PROVIDERS[name].partition(":")
-    kind: type[Provider] = getattr(importlib.import_module(module), attribute)
-    return kind
-
-
 def _default(option: Option) -> str:
     """Return the default of *option* as people write it, "" where none is to be told."""
     if isinstance(option, SizeOption):
@@ -209,17 +193,9 @@ def volume_options() -> list[str]:
     """Return every built-in driver's volume options."""
     lines = []
     for name in sorted(providers.PROVIDERS):
-        options = _provider(name).options
+        options = providers.provider_class(name, name).options
         if options is not None:
             lines += [f".Ss Volume options of {name}", *_declared(dict(options))]
-    return lines
-
-
-def settings() -> list[str]:
-    """Return every built-in provider's settings."""
-    lines = []
-    for name in sorted(providers.PROVIDERS):
-        lines += [f".Ss Settings of the provider {name}", *_declared(dict(_provider(name).settings))]
     return lines
 
 
@@ -233,15 +209,31 @@ def releases() -> list[str]:
 
 
 def keys() -> list[str]:
-    """Return every key of the configuration."""
-    explicit = "A volume that does not exist is an error, where the call does not say. [default: false]"
-    top = [("Cm explicit_create Ns = Ns Ar true|false", mdoc.paragraph(explicit))]
-    return [".Ss Top-level keys", *mdoc.tagged(top), *settings()]
+    """Return every key of the configuration, a part for each table."""
+    lines = [".Ss Top-level keys", *_keys(config_schema.TOP), ".Ss The [agent] table", *_keys(config_schema.AGENT)]
+    for name in sorted(providers.PROVIDERS):
+        of_provider = config_schema.driver_keys(providers.provider_class(name, name), "NAME")
+        lines += [f".Ss A [drivers.NAME] table of the provider {name}", *_keys(of_provider)]
+    return lines
+
+
+def _keys(found: Sequence[config_schema.Key]) -> list[str]:
+    rows = []
+    for key in found:
+        default = str(key.default).lower() if isinstance(key.default, bool) else str(key.default or "")
+        told = f"{key.meaning} [default: {default}]" if default else key.meaning
+        more = " It has to be there." if key.needed else ""
+        rows.append((f"Cm {mdoc.word(key.name)} No = Ar {mdoc.word(KINDS[key.kind])}", mdoc.paragraph(told + more)))
+    return mdoc.tagged(rows)
 
 
 def variables() -> list[str]:
     """Return every variable of the environment."""
-    return mdoc.tagged([(f"Ev {name}", mdoc.paragraph(text)) for name, text in VARIABLES])
+    rows = []
+    for each in config_schema.VARIABLES:
+        told = f"{each.meaning} [default: {each.default}]" if each.default else each.meaning
+        rows.append((f"Ev {each.name}", mdoc.paragraph(told)))
+    return mdoc.tagged(rows)
 
 
 def actions() -> list[str]:

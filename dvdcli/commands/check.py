@@ -12,13 +12,13 @@ from dvdcli.checks import drivers, host
 from dvdcli.commands.base import command
 from dvdcli.errors import DvdcliError, Exit
 from dvdcli.findings import FAILED, OK, Finding
-from dvdcli.flags import JSON, TALK, Asked, timeout_option
+from dvdcli.flags import JSON, TALK, Asked, completed_by, timeout_option
 from dvdcli.volume import check_driver
 
 
 @command(
     "check",
-    click.argument("names", nargs=-1, metavar="[DRIVER]..."),
+    click.argument("names", nargs=-1, metavar="[DRIVER]...", shell_complete=completed_by("drivers")),
     click.option(
         "--agent", is_flag=False, flag_value="", metavar="[URL]",
         help="Ask the Mesos agent of this host for its flags, and compare them with what dvdcli needs. "
