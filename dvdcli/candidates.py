@@ -7,11 +7,12 @@ import os
 from dvdcli import config, fastjson, inventory, providers, survey
 from dvdcli.clock import Deadline
 from dvdcli.config import Config
+from dvdcli.containers import ANY_PARENT
 from dvdcli.errors import DvdcliError
 from dvdcli.http import Address, request
 from dvdcli.providers.plugins import field
 from dvdcli.state import State, boot_id
-from dvdcli.volume import check_driver, decode
+from dvdcli.volume import check_driver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,12 +92,12 @@ def holds() -> Iterator[str]:
 
 
 def container_ids() -> Iterator[str]:
-    """Return the ids of the containers that have volumes."""
+    """Return the ids of the containers that have volumes, as list and inspect take them."""
     return _unless_it_fails(lambda: (_id(who) for who in _all_holds() if who.startswith(_CONTAINER)))
 
 
 def _id(who: str) -> str:
-    return ".".join(decode(part) or part for part in who.partition(":")[2].split("/"))
+    return who.partition(":")[2].removeprefix(f"{ANY_PARENT}/")
 
 
 def mountpoints() -> Iterator[str]:

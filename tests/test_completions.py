@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import threading
@@ -12,6 +13,7 @@ from dvdcli import cli
 from tests.conftest import COMMAND, Home
 from tests.doubles.engine import Engine
 from tests.doubles.plugin import DROP, NOT_THERE, Reply
+from tests.isolators import Isolator, variables
 from tests.shells import COMPLETIONS, Shell
 
 FILES = {"bash": "dvdcli.bash", "zsh": "_dvdcli", "fish": "dvdcli.fish"}
@@ -124,6 +126,16 @@ def test_holds(home: Home) -> None:
     for hold in ("me", "you"):
         assert home.mount("v", "local", "--hold", hold).code == 0
     assert sorted(ask(home, "unmount", "--hold", "")) == ["me", "you"]
+
+
+def test_containers_volumes_and_mountpoints(home: Home) -> None:
+    isolator = Isolator(home)
+    assert isolator.prepare(["c0", "c1"], variables(NAME="db1", DRIVER="local")).code == 0
+    assert ask(home, "list", "--container", "c") == ["c0/c1"]
+    path = home.record("db1", "local")["path"]
+    assert ask(home, "inspect", "") == ["local/db1", "c0/c1", path]
+    assert ask(home, "forget", "l") == ["local/db1"]
+    assert json.loads(home.run("list", "--container", "c0/c1", "--json").out)["data"]["mounts"]
 
 
 def test_every_flag_and_every_command_that_help_knows(home: Home) -> None:
