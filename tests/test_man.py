@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -93,6 +94,39 @@ def test_the_main_page_and_help_say_the_same(home: Home) -> None:
     assert re.findall(r"^  (\w+)  ", rest, re.MULTILINE) == re.findall(r"^     dvdcli-(\w+)\(8\)", listed, re.MULTILINE)
     codes = set(re.findall(r"\b(\d) ", rest.partition("Exit codes:")[2]))
     assert codes <= set(re.findall(r"^     (\d+)  ", page, re.MULTILINE))
+
+
+def keys_of(value: object) -> set[str]:
+    """Return the keys of a JSON object and of those in its lists, but not of what is nested deeper."""
+    found: set[str] = set()
+    for key, each in value.items() if isinstance(value, dict) else ():
+        found |= {key}
+        if isinstance(each, list):
+            found |= {inner for row in each if isinstance(row, dict) for inner in row}
+    return found
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "list", "list --volumedriver=local", "list --all", "inspect local/v", "recover --dry-run", "check local",
+        "config show", "config check",
+    ],
+)  # fmt: skip
+def test_what_is_printed_as_json_is_documented(home: Home, argv: str) -> None:
+    """A contract: programs read this. In the page's section JSON every key is named, and of a list's rows no other."""
+    home.mount("v", "local")
+    home.edit_record("v", "local", boot="older" if argv.startswith("recover") else home.record("v", "local")["boot"])
+    words = argv.split()
+    data = json.loads(home.run(*words, "--json").out)["data"]
+    text = (ROOT / "man" / "src" / f"{words[0]}.mdoc").read_text().partition(".Ss JSON\n")[2].partition(".Sh")[0]
+    named = {word for line in re.findall(r"\bCm (.*)", text) for word in re.findall(r"\w+", line)}
+    assert data.keys() == {"mounts"} or data
+    assert keys_of(data) - named == set()
+    rows = {"list": "mounts", "inspect local/v": "volumes"}.get(argv)
+    if rows:
+        listed = re.findall(r"^\.It Cm (.*)", text, re.MULTILINE)
+        assert {word for line in listed for word in re.findall(r"\w+", line)} == set(data[rows][0])
 
 
 @pytest.mark.root
