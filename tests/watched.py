@@ -33,9 +33,10 @@ class Watched:
             os.mknod(dev / name, 0o666 | stat.S_IFCHR, there.st_rdev)
         self.syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.syslog.bind(str(dev / "log"))
+        # A slave: what other tests unmount is unmounted in here too, or they would find it in use.
         keep = f"mount --bind '{dev}' /dev && echo && exec cat"
         self.keeper = subprocess.Popen(
-            ["unshare", "--mount", "--propagation=private", "/bin/sh", "-c", keep],
+            ["unshare", "--mount", "--propagation=slave", "/bin/sh", "-c", keep],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self.keeper.stdout is not None
