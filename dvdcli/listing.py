@@ -15,7 +15,7 @@ from dvdcli.volume import MOUNTED, MOUNTING, UNMOUNTING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from typing import Any
 
     from dvdcli.linux.mountinfo import Mount
@@ -67,22 +67,25 @@ def mounts(wanted: Filter) -> tuple[list[Row], list[DvdcliError]]:
     A row has driver, name, status, mountpoint, holds, failure, since; age in seconds, device, file_system, size and
     used in bytes, each None where it is not known. A record without a valid hold counts as unmounting.
     """
-    found, errors = _rows(list(State().slots()), wanted)
+    found, errors = _rows(State().slots(), wanted)
     found.sort(key=lambda row: (row["driver"], row["name"]))
     return found, errors
 
 
 def mounts_as_json(wanted: Filter) -> tuple[str, list[DvdcliError]]:
-    """Return the same as mounts() does, the rows as JSON: of many records each CPU reads its share."""
-    slots = sorted(State().slots(), key=lambda slot: (str(slot.volume), slot.directory))
+    """Return the same as mounts() does, the rows as JSON: of many records each CPU reads its share.
 
-    def tell(part: Sequence[Slot]) -> bytes:
-        rows, errors = _rows(part, wanted)
+    They are in the order of their directories: that of their names, but for characters that no file name has.
+    """
+    state = State()
+
+    def tell(part: Sequence[tuple[str, str]]) -> bytes:
+        rows, errors = _rows((state.slot_at(*place) for place in part), wanted)
         told = fastjson.dumps([[error.code, error.message, error.hint] for error in errors])
         return f"{told}\n{fastjson.dumps(rows)[1:-1]}".encode()
 
     texts, failures = [], []
-    for told in parallel.shares(tell, slots, _SHARE):
+    for told in parallel.shares(tell, state.places(), _SHARE):
         errors, _, text = told.decode().partition("\n")
         texts += [text] if text else []
         for code, message, hint in fastjson.loads_text(errors):
@@ -105,7 +108,7 @@ def answer() -> int:
         return output.report("list", error)
 
 
-def _rows(slots: Sequence[Slot], wanted: Filter) -> tuple[list[Row], list[DvdcliError]]:
+def _rows(slots: Iterable[Slot], wanted: Filter) -> tuple[list[Row], list[DvdcliError]]:
     look = _Look()
     found, errors = [], []
     for slot in slots:

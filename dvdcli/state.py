@@ -56,6 +56,15 @@ class State:
         """Return the places of all volumes that there are."""
         return self._walk("volumes")
 
+    def places(self) -> list[tuple[str, str]]:
+        """Return the names of the directories of all volumes, each after its driver's, for slot_at()."""
+        tree = f"{self.root}/volumes"
+        return [(driver, name) for driver in files.names_in(tree) for name in files.names_in(f"{tree}/{driver}")]
+
+    def slot_at(self, driver: str, name: str) -> Slot:
+        """Return the place of a volume by the names of its directories."""
+        return Slot(self.root, driver, name, _volume(decode(driver), decode(name)))
+
     def pending(self) -> Iterator[Slot]:
         """Return the places of the volumes that need recover; no other is looked at."""
         return self._walk("pending")
