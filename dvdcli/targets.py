@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Owner = tuple[int, int]
 
 LONGEST_PATH = 4095
-TMP = "/tmp"  # noqa: S108 - the original's rule: what lies below it is made
+TMP = "/tmp"  # nosec B108 # noqa: S108 - the original's rule: what lies below it is made
 # What root runs or reads after our mounts, in the container's launch, comes from here.
 SYSTEM = (
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/usr",

@@ -109,7 +109,7 @@ class Walk:
         try:
             if os.fstat(descriptor).st_uid == os.geteuid():  # else somebody has put another one there
                 os.fchown(descriptor, *owner)
-                os.fchmod(descriptor, 0o755)
+                os.fchmod(descriptor, 0o755)  # nosec B103
             return os.open(".", _STEP, dir_fd=descriptor)
         finally:
             os.close(descriptor)
