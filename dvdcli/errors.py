@@ -71,6 +71,10 @@ class StateError(DvdcliError):
     code = Exit.STATE
 
 
+class NewerError(StateError):
+    """A part of the state is of a newer dvdcli: nothing of it is changed."""
+
+
 def one_line(text: str) -> str:
     """Return *text* as a single line without control characters, whatever a plugin put into it."""
     joined = "; ".join(part for part in (line.strip() for line in text.splitlines()) if part)

@@ -8,7 +8,7 @@ import sys
 from dvdcli import containers, lifecycle, mesos, output, parallel, placing, targets
 from dvdcli.clock import Deadline
 from dvdcli.containers import Container, Given
-from dvdcli.errors import DvdcliError, TryAgainError, from_os_error
+from dvdcli.errors import DvdcliError, NewerError, TryAgainError, from_os_error
 from dvdcli.state import State, boot_id
 from dvdcli.work import UNDO_TIMEOUT, mark_if_possible
 
@@ -101,7 +101,9 @@ def _launch(
 def _give_back(container: Container, given: Given, new: list[Volume]) -> None:
     """After a failed mount: let go of what this call took; never raises, what fails is left for recover."""
     try:
-        pending = release(given.who, new, Deadline(UNDO_TIMEOUT))
+        state = State()
+        taken = [volume for volume in new if not state.slot(volume).is_newer()]
+        pending = release(given.who, taken, Deadline(UNDO_TIMEOUT))
         if pending:
             output.warn(f"left for recover: {'; '.join(pending)}")
         if len(new) == len(given.volumes):
@@ -116,7 +118,8 @@ def _give_back(container: Container, given: Given, new: list[Volume]) -> None:
 def release(who: str, volumes: Sequence[Volume], deadline: Deadline) -> list[str]:
     """Drop the holds of *who* on *volumes*, and unmount those that nobody else holds, all at once.
 
-    Return a line for each unmount that has to be finished later. Raises OSError where a hold cannot be dropped.
+    Return a line for each unmount that has to be finished later. Raises OSError where a hold cannot be dropped, and
+    NewerError where it must not be.
     """
     state = State()
     pending = []
@@ -124,6 +127,8 @@ def release(who: str, volumes: Sequence[Volume], deadline: Deadline) -> list[str
     def one(volume: Volume) -> None:
         try:
             lifecycle.unmount(volume, who, deadline, ask=False)
+        except NewerError:
+            raise
         except (DvdcliError, OSError) as error:
             pending.append(f"{volume}: {error}")
             let_go(state, volume, who)
@@ -216,12 +221,16 @@ def drop_dead(who: str, container: Container, still: Callable[[], bool] = lambda
             return "another call is at work on it"
         given = container.load()
         state = State()
+        newer = []
         for volume in given.volumes if given else containers.volumes_held(container):
             slot = state.slot(volume)
-            if slot.exists():
+            if slot.is_newer():
+                newer.append(f"{volume} is on record by a newer dvdcli")
+            elif slot.exists():
                 mark_if_possible(slot)
                 slot.drop(who)
-        container.erase()
+        if not newer:
+            container.erase()
     finally:
         lock.release()
-    return ""
+    return "; ".join(newer)
