@@ -7,8 +7,10 @@ import sys
 
 from dvdcli import containers, lifecycle, mesos, output, parallel, placing, targets
 from dvdcli.clock import Deadline
+from dvdcli.config import system_part
 from dvdcli.containers import Container, Given
 from dvdcli.errors import DvdcliError, NewerError, TryAgainError, from_os_error
+from dvdcli.linux.paths import resolve
 from dvdcli.state import State, boot_id
 from dvdcli.work import UNDO_TIMEOUT, mark_if_possible
 
@@ -62,13 +64,11 @@ def _mount_all(asked: list[Wanted], places: Sequence[Target | None], who: str, d
         each, place = asked[index], places[index]
 
         def heard(path: str) -> None:
-            if os.path.islink(path):  # inside a volume it would be a task's own
-                raise DvdcliError(f"{path} is a symbolic link", "the driver has to name the mounted directory")
-            paths[index] = path
+            paths[index] = _source(path)
 
         def dress(path: str) -> None:
             if place is not None and each.dressed:
-                place.dress(path)
+                place.dress(_source(path))
 
         lifecycle.mount(each.volume, each.options, each.explicit, who, deadline, heard, dress)
 
@@ -77,6 +77,21 @@ def _mount_all(asked: list[Wanted], places: Sequence[Target | None], who: str, d
     if failed:
         raise _one_error(failed)
     return paths
+
+
+def _source(path: str) -> str:
+    """Return the mounted directory *path* by the name without links that root alone can make another one's.
+
+    Raises DvdcliError where a task can have chosen what is there: inside a volume, say.
+    """
+    if os.path.islink(path):
+        raise DvdcliError(f"{path} is a symbolic link", "the driver has to name the mounted directory")
+    real, risk = resolve(path)
+    part = system_part(real)
+    if part or risk:
+        why = f"the system's own {part}" if part else f"behind {risk}, where others can put something else"
+        raise DvdcliError(f"{path} is {why}", "the driver has to mount elsewhere")
+    return real
 
 
 def _one_error(failed: list[tuple[Volume, BaseException]]) -> BaseException:

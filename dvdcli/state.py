@@ -45,7 +45,8 @@ class State:
             status = os.stat(self.root)
         except FileNotFoundError:
             return
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        link = os.lstat(self.root)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022 or link.st_uid not in (0, status.st_uid):
             raise StateError(f"{self.root}: others can write it", "chown it to who runs dvdcli and chmod go-w it")
 
     def slot(self, volume: Volume) -> Slot:
