@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dvdcli.errors import Exit
+from dvdcli.claims import Claim
+from dvdcli.clock import Deadline
+from dvdcli.errors import Exit, NewerError
 from dvdcli.state import boot_id
-from dvdcli.volume import SCHEMA, encode
+from dvdcli.volume import SCHEMA, Volume, encode
 from tests.conftest import Home
 from tests.expect import refused
 from tests.gate import flags
@@ -173,6 +176,17 @@ def test_a_newer_state_is_told_and_not_touched(newer: Home) -> None:
         assert (done.code, "newer dvdcli" in done.err + done.out) == (Exit.STATE, True), done
         (newer.state / "boot").unlink(missing_ok=True)
     before.pop("boot")
+    assert content(newer) == before
+
+
+def test_a_claim_of_a_newer_schema_is_left_alone(newer: Home, in_process: Callable[[], Home]) -> None:
+    in_process()
+    before = content(newer)
+    path = next(newer.state.glob("claims/ebs/*/claim.json"))
+    for volume in (Volume("ebs", "v"), Volume("other", "w")):
+        for act in (Claim("ebs", path.parent.name).take, Claim("ebs", path.parent.name).drop):
+            with pytest.raises(NewerError, match="newer dvdcli"):
+                act(volume, Deadline(5))
     assert content(newer) == before
 
 
