@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -203,7 +204,84 @@ def test_what_a_task_left_in_a_volume_leads_remove_nowhere(home: Home) -> None:
     assert (victim / "deep" / "file").read_text() == "kept"
 
 
+LAUNCH = """
+import json, os, subprocess, sys
+for line in json.loads(sys.argv[1]):
+    subprocess.run(line, check=True)
+assert os.path.ismount(sys.argv[2])
+"""
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("release", ["0.23.1", "1.11.0"])
+def test_a_container_path_that_a_shell_or_a_format_would_read(home: Home, release: str) -> None:
+    """Whatever runs the launch's commands, a shell or not: the volume is at that very path, and nothing else ran."""
+    home.plugin(real=True).add("v")
+    isolator = Isolator(home, release)
+    paths = (
+        "a b", "$(touch pwned)", "`touch pwned`", "'; touch pwned; '", '"', "\\", "-rf", "*", "ü", "%s%n{}", "a\u202eb",
+        "~", "#x", "&& touch pwned", "$HOME", "x" * 255,
+    )  # fmt: skip
+    for number, path in enumerate(paths):
+        container = f"c{number}"
+        sandbox = isolator.sandbox(container)
+        given = path.encode().decode("latin-1") if release == "0.23.1" else path  # its JSON has a character a byte
+        message = isolator.launch(container, variables(NAME="v", DRIVER="plug", CONTAINERPATH=given))
+        lines = []
+        for command in message.get("pre_exec_commands", [message]):
+            words = command.get("arguments")
+            lines.append(["/bin/sh", "-c", command["value"]] if words is None else words)
+        contained = ["unshare", "--mount", "--propagation=slave", sys.executable, "-I", "-c", LAUNCH]
+        place = str(sandbox / path)
+        done = subprocess.run(
+            [*contained, json.dumps(lines), place], cwd=sandbox, env=home.env, capture_output=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, b""), (path, done)
+        assert os.listdir(sandbox) == [path.split("/")[0]]
+        isolator.cleanup(container)
+    assert not list(home.root.rglob("pwned"))
+
+
 # Users without rights
+
+
+def _permitted(directories: list[Path], files: list[Path]) -> list[str]:
+    tries = [(path.read_bytes, path) for path in files]
+    for path in directories:
+        tries += [((path / "x").mkdir, path), (partial((path / "y").symlink_to, "/etc"), path), (path.iterdir, path)]
+    found = []
+    for act, path in tries:
+        try:
+            list(act() or ())
+        except PermissionError:
+            continue
+        found.append(str(path))
+    return found
+
+
+@pytest.mark.root
+def test_a_user_puts_nothing_where_we_look(home: Home) -> None:
+    """No directory, no lock, no link, in any directory that we made; and what is there he cannot read."""
+    home.root.chmod(0o755)
+    home.plugin()
+    assert home.mount("w", "local").code == 0
+    assert Isolator(home).prepare("c1", ONE).code == 0
+    directories = [home.state, *(path for path in home.state.rglob("*") if path.is_dir() and "data" not in path.parts)]
+    files = [path for path in home.state.rglob("*") if path.is_file() and "data" not in path.parts]
+    reader, writer = os.pipe()
+    child = os.fork()  # an interpreter's own files can be root's alone
+    if not child:
+        os.setgroups([])
+        os.setresgid(TASK, TASK, TASK)
+        os.setresuid(TASK, TASK, TASK)
+        os.write(writer, "\n".join(["tried", *_permitted(directories, files)]).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        assert told.read() == "tried"
+    os.waitpid(child, 0)
+    assert len(directories) > 8
+    assert len(files) > 5
 
 
 @pytest.mark.root
