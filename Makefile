@@ -1,6 +1,8 @@
 # make demo    a volume mounted, used and unmounted, with every command shown
 # make test    all the tests (as root: real mounts, and apt for what they need)
-# make check   ruff and mypy
+# make check   ruff, mypy and bandit
+# make audit   known vulnerabilities of what is installed: needs a database of advisories within reach
+# make lock    tools/ci.lock, anew: what CI installs, by hash
 # make check-isolators MESOS_SOURCE=DIR   the isolators against a real Mesos's headers
 # make picture the README's picture of list
 # make docs    the manual pages and completions, from the commands themselves
@@ -11,7 +13,7 @@ PY := $(VENV)/bin/python3
 SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE \
     $(wildcard man/man?/* completions/*)
 
-.PHONY: demo test check docs dist check-isolators bench crash-walk picture clean
+.PHONY: demo test check audit lock docs dist check-isolators bench crash-walk picture clean
 
 demo: $(VENV)/installed
 	sh tools/demo.sh
@@ -22,6 +24,13 @@ test: $(VENV)/installed $(VENV)/test-tools
 check: $(VENV)/installed $(VENV)/test-tools
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/bandit -q -c pyproject.toml -r dvdcli tools bin/dvdcli
+
+audit: $(VENV)/test-tools
+	sh tools/audit.sh
+
+lock: $(VENV)/test-tools
+	sh tools/lock.sh
 
 docs: $(VENV)/installed
 	$(PY) -I tools/docs.py

@@ -15,7 +15,7 @@ from dvdcli import fastjson
 from dvdcli.errors import InUseError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
-from dvdcli.state import State, make_root, remove_directory
+from dvdcli.state import State, make_root, refuse_newer, remove_directory
 from dvdcli.volume import SCHEMA, Volume, encode
 
 TYPE_CHECKING = False
@@ -93,6 +93,7 @@ class Claim:
 def _read(path: str) -> Mapping[str, Any] | None:
     try:
         fields = fastjson.loads(files.read(path) or b"")
+        refuse_newer(path, fields)
         return fields if isinstance(fields["driver"], str) and isinstance(fields["name"], str) else None
     except (ValueError, KeyError, TypeError):
         return None

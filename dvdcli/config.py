@@ -18,6 +18,12 @@ PLUGIN_DIRECTORIES = "/run/docker/plugins:/etc/docker/plugins:/usr/lib/docker/pl
 ENGINE_SOCKET = "/var/run/docker.sock"
 SYSFS = "/sys"
 DEV = "/dev"
+# What root runs or reads after our mounts, in the container's launch, comes from here.
+SYSTEM = (
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/usr",
+    "/var/run",
+)  # fmt: skip
+_RUN = ("/run", "/var/run")  # there are mounts of plugins below
 TOP = ("agent", "drivers", "explicit_create")  # what a configuration file can have at its top
 
 
@@ -49,6 +55,22 @@ def mounts_directory() -> str:
     if override:
         return f"{override}/mounts"
     return ROOT_MOUNTS if os.geteuid() == 0 else f"{_home_state()}/dvdcli-mounts"
+
+
+def system_part(path: str) -> str:
+    """Return what of the system the absolute, normal *path* is, is in, or has in it; "" for a place of a volume."""
+    for part in SYSTEM:
+        if path == part or part.startswith(f"{path}/") or (path.startswith(f"{part}/") and part not in _RUN):
+            return part
+    return ""
+
+
+def own_part(path: str) -> str:
+    """Return which directory of dvdcli's own the absolute, normal *path* is, is in, or has in it; "" for none."""
+    for part in (state_directory(), mounts_directory()):
+        if path == part or part.startswith(f"{path}/") or path.startswith(f"{part}/"):
+            return part
+    return ""
 
 
 def plugin_directories() -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from dvdcli import clock, fastjson, output
-from dvdcli.errors import TryAgainError, UsageError
+from dvdcli.errors import NewerError, TryAgainError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
 from dvdcli.state import State, make_root, refuse_newer, remove_directory
@@ -177,10 +177,13 @@ def are_lost() -> bool:
 
 
 def _holds() -> Iterator[tuple[Slot, str]]:
-    """Return each volume's place with the key of each hold on it that is a container's."""
+    """Return each volume's place with the key of each hold on it that is a container's, and not a newer dvdcli's."""
     for slot in State().slots():
         for file_name in files.names_in(f"{slot.directory}/holds"):
-            who = slot.who_holds(file_name)
+            try:
+                who = slot.who_holds(file_name)
+            except NewerError:
+                continue
             if who.startswith(_KIND):
                 yield slot, who
 

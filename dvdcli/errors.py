@@ -71,10 +71,21 @@ class StateError(DvdcliError):
     code = Exit.STATE
 
 
+class NewerError(StateError):
+    """A part of the state is of a newer dvdcli: nothing of it is changed."""
+
+
 def one_line(text: str) -> str:
     """Return *text* as a single line without control characters, whatever a plugin put into it."""
     joined = "; ".join(part for part in (line.strip() for line in text.splitlines()) if part)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)
+    return visible(joined)
+
+
+def visible(text: str) -> str:
+    """Return *text* with what cannot be seen escaped: control and format characters, odd spaces."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def from_os_error(error: OSError) -> StateError:

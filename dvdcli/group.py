@@ -7,8 +7,10 @@ import sys
 
 from dvdcli import containers, lifecycle, mesos, output, parallel, placing, targets
 from dvdcli.clock import Deadline
+from dvdcli.config import system_part
 from dvdcli.containers import Container, Given
-from dvdcli.errors import DvdcliError, TryAgainError, from_os_error
+from dvdcli.errors import DvdcliError, NewerError, TryAgainError, from_os_error
+from dvdcli.linux.paths import resolve
 from dvdcli.state import State, boot_id
 from dvdcli.work import UNDO_TIMEOUT, mark_if_possible
 
@@ -62,13 +64,11 @@ def _mount_all(asked: list[Wanted], places: Sequence[Target | None], who: str, d
         each, place = asked[index], places[index]
 
         def heard(path: str) -> None:
-            if os.path.islink(path):  # inside a volume it would be a task's own
-                raise DvdcliError(f"{path} is a symbolic link", "the driver has to name the mounted directory")
-            paths[index] = path
+            paths[index] = _source(path)
 
         def dress(path: str) -> None:
             if place is not None and each.dressed:
-                place.dress(path)
+                place.dress(_source(path))
 
         lifecycle.mount(each.volume, each.options, each.explicit, who, deadline, heard, dress)
 
@@ -77,6 +77,21 @@ def _mount_all(asked: list[Wanted], places: Sequence[Target | None], who: str, d
     if failed:
         raise _one_error(failed)
     return paths
+
+
+def _source(path: str) -> str:
+    """Return the mounted directory *path* by the name without links that root alone can make another one's.
+
+    Raises DvdcliError where a task can have chosen what is there: inside a volume, say.
+    """
+    if os.path.islink(path):
+        raise DvdcliError(f"{path} is a symbolic link", "the driver has to name the mounted directory")
+    real, risk = resolve(path)
+    part = system_part(real)
+    if part or risk:
+        why = f"the system's own {part}" if part else f"behind {risk}, where others can put something else"
+        raise DvdcliError(f"{path} is {why}", "the driver has to mount elsewhere")
+    return real
 
 
 def _one_error(failed: list[tuple[Volume, BaseException]]) -> BaseException:
@@ -101,7 +116,9 @@ def _launch(
 def _give_back(container: Container, given: Given, new: list[Volume]) -> None:
     """After a failed mount: let go of what this call took; never raises, what fails is left for recover."""
     try:
-        pending = release(given.who, new, Deadline(UNDO_TIMEOUT))
+        state = State()
+        taken = [volume for volume in new if not state.slot(volume).is_newer()]
+        pending = release(given.who, taken, Deadline(UNDO_TIMEOUT))
         if pending:
             output.warn(f"left for recover: {'; '.join(pending)}")
         if len(new) == len(given.volumes):
@@ -116,7 +133,8 @@ def _give_back(container: Container, given: Given, new: list[Volume]) -> None:
 def release(who: str, volumes: Sequence[Volume], deadline: Deadline) -> list[str]:
     """Drop the holds of *who* on *volumes*, and unmount those that nobody else holds, all at once.
 
-    Return a line for each unmount that has to be finished later. Raises OSError where a hold cannot be dropped.
+    Return a line for each unmount that has to be finished later. Raises OSError where a hold cannot be dropped, and
+    NewerError where it must not be.
     """
     state = State()
     pending = []
@@ -124,6 +142,8 @@ def release(who: str, volumes: Sequence[Volume], deadline: Deadline) -> list[str
     def one(volume: Volume) -> None:
         try:
             lifecycle.unmount(volume, who, deadline, ask=False)
+        except NewerError:
+            raise
         except (DvdcliError, OSError) as error:
             pending.append(f"{volume}: {error}")
             let_go(state, volume, who)
@@ -216,12 +236,16 @@ def drop_dead(who: str, container: Container, still: Callable[[], bool] = lambda
             return "another call is at work on it"
         given = container.load()
         state = State()
+        newer = []
         for volume in given.volumes if given else containers.volumes_held(container):
             slot = state.slot(volume)
-            if slot.exists():
+            if slot.is_newer():
+                newer.append(f"{volume} is on record by a newer dvdcli")
+            elif slot.exists():
                 mark_if_possible(slot)
                 slot.drop(who)
-        container.erase()
+        if not newer:
+            container.erase()
     finally:
         lock.release()
-    return ""
+    return "; ".join(newer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dvdcli.clock import Deadline
-from dvdcli.errors import DvdcliError, Exit, TryAgainError, from_os_error
+from dvdcli.errors import DvdcliError, Exit, NewerError, TryAgainError, from_os_error
 from dvdcli.linux import mountinfo
 from dvdcli.state import State, boot_id
 from dvdcli.volume import MOUNTED, MOUNTING
@@ -102,7 +102,8 @@ def _look(slot: Slot, deadline: Deadline) -> Outcome | None:
 
 
 def _failed(slot: Slot, error: DvdcliError) -> Outcome:
-    return _left(slot, Outcome(str(slot), FAILED, str(error), error.code))
+    outcome = Outcome(str(slot), FAILED, str(error), error.code)
+    return outcome if isinstance(error, NewerError) else _left(slot, outcome)
 
 
 def _left(slot: Slot, outcome: Outcome) -> Outcome:

@@ -16,7 +16,7 @@ import os
 
 from dvdcli import fastjson, output
 from dvdcli.config import state_directory
-from dvdcli.errors import StateError, UsageError
+from dvdcli.errors import NewerError, StateError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
 from dvdcli.volume import SCHEMA, Hold, Record, Volume, decode, encode
@@ -45,7 +45,8 @@ class State:
             status = os.stat(self.root)
         except FileNotFoundError:
             return
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        link = os.lstat(self.root)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022 or link.st_uid not in (0, status.st_uid):
             raise StateError(f"{self.root}: others can write it", "chown it to who runs dvdcli and chmod go-w it")
 
     def slot(self, volume: Volume) -> Slot:
@@ -155,6 +156,17 @@ class Slot:
         elif record.volume != self.volume:
             raise StateError(f"{path} is the record of {record.volume}", "two names with one hash cannot be told apart")
         return record
+
+    def is_newer(self) -> bool:
+        """Return whether the record is of a newer schema; whatever else may be wrong with it does not matter here."""
+        path = f"{self.directory}/record.json"
+        try:
+            refuse_newer(path, fastjson.loads(files.read(path) or b""))
+        except NewerError:
+            return True
+        except ValueError:
+            pass
+        return False
 
     def save(self, record: Record, *, intent: bool) -> None:
         """Write the record. Its data is durable in any case, its name for an *intent*. Raises OSError."""
@@ -327,10 +339,10 @@ def _volume(driver: str | None, name: str | None) -> Volume | None:
 
 
 def refuse_newer(path: str, fields: Any) -> None:
-    """Raise StateError where *fields* have a newer schema than ours, ValueError where they have no schema."""
+    """Raise NewerError where *fields* have a newer schema than ours, ValueError where they have no schema."""
     schema = fields.get("schema") if isinstance(fields, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
-        raise StateError(f"{path} was written by a newer dvdcli (schema {schema})", "upgrade dvdcli on this host")
+        raise NewerError(f"{path} was written by a newer dvdcli (schema {schema})", "upgrade dvdcli on this host")
     if schema != SCHEMA:
         raise ValueError(f"schema {schema!r}")
 

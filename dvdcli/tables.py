@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from dvdcli import output
-from dvdcli.volume import without_controls
+from dvdcli.errors import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def volumes(rows: list[dict[str, Any]]) -> None:
         output.tell("there are no volumes")
         return
     names = ("driver", "name", "mountpoint")
-    show(["DRIVER", "NAME", "MOUNTPOINT"], [[without_controls(row[name]) for name in names] for row in rows])
+    show(["DRIVER", "NAME", "MOUNTPOINT"], [[row[name] for name in names] for row in rows])
 
 
 def view(told: dict[str, Any]) -> str:
@@ -75,7 +75,7 @@ def view(told: dict[str, Any]) -> str:
     lines.append(("provider", provider["name"]))
     lines.append(("driver says", provider["error"] or ", ".join(part for part in (exists, where) if part)))
     lines += [("disagreement", text) for text in told["disagreements"]]
-    return "\n".join(f"{f'{name}:':<14}{without_controls(text)}" for name, text in lines if text)
+    return "\n".join(f"{f'{name}:':<14}{visible(text)}" for name, text in lines if text)
 
 
 def holders(holds: list[str]) -> str:
@@ -113,7 +113,11 @@ def use(row: dict[str, Any]) -> str:
 
 
 def show(columns: list[str], rows: list[list[str]]) -> None:
-    """Print *rows*: a table on a terminal, plain columns, with a dash for what is empty, elsewhere."""
+    """Print *rows*: a table on a terminal, plain columns, with a dash for what is empty, elsewhere.
+
+    What would not be seen, or would turn the line around, is shown escaped: a task chooses its volumes' names.
+    """
+    rows = [[visible(cell) for cell in row] for row in rows]
     if os.isatty(1):
         output.to_stdout(_on_terminal(columns, rows))
     else:

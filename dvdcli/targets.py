@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 
-from dvdcli.config import mounts_directory, state_directory
+from dvdcli.config import SYSTEM, mounts_directory, state_directory
 from dvdcli.errors import UsageError
 from dvdcli.linux.paths import is_of_root_alone, is_within, parts
 from dvdcli.volume import without_controls
@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 Owner = tuple[int, int]
 
 LONGEST_PATH = 4095
-TMP = "/tmp"  # noqa: S108 - the original's rule: what lies below it is made
-# What root runs or reads after our mounts, in the container's launch, comes from here.
-SYSTEM = (
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/usr",
-    "/var/run",
-)  # fmt: skip
+TMP = "/tmp"  # nosec B108 # noqa: S108 - the original's rule: what lies below it is made
 # What lies in an agent's work directory, on the way to a sandbox.
 _SANDBOXES = ("slaves", "containers")
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from dvdcli.errors import DvdcliError
-from dvdcli.linux.paths import Walk, is_of_root_alone, is_within, parts
+from dvdcli.linux.paths import Walk, is_of_root_alone, is_within, parts, resolve
 
 ME = (os.geteuid(), os.getegid())
 
@@ -139,3 +139,25 @@ def test_of_root_alone():
         os.chown(root, 1000, 0)
         assert not is_of_root_alone(inner)
     assert not is_of_root_alone("/tmp/x")
+
+
+@pytest.mark.root
+def test_resolved_and_who_can_change_the_way(tmp_path):
+    tmp_path.chmod(0o700)
+    base = os.path.realpath(tmp_path)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "up").symlink_to("a/../a/./b")
+    (tmp_path / "whole").symlink_to(f"{base}/up")
+    (tmp_path / "loop").symlink_to("loop")
+    for way in ("a/b", "up", "whole", "a//b/", "a/../whole"):
+        assert resolve(f"{base}/{way}") == (f"{base}/a/b", "")
+    assert resolve(f"{base}/no") == (f"{base}/no", "")
+    with pytest.raises(OSError, match="symbolic links"):
+        resolve(f"{base}/loop")
+    os.lchown(tmp_path / "up", 1000, 1000)
+    assert resolve(f"{base}/whole/x")[1] == f"{base}/up", "whose link it is can make another one"
+    os.chown(tmp_path / "a", 1000, 1000)
+    assert resolve(f"{base}/a/b") == (f"{base}/a/b", f"{base}/a")
+    assert resolve(f"{base}/a") == (f"{base}/a", ""), "the place itself is its owner's"
+    tmp_path.chmod(0o1777)
+    assert resolve(f"{base}/a") == (f"{base}/a", "")

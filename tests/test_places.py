@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dvdcli.findings import Finding
-from dvdcli.linux import places
+from dvdcli.linux import paths, places
 from dvdcli.providers import readiness
 
 IS_ROOT = os.geteuid() == 0
@@ -36,20 +36,20 @@ def test_the_first_name_that_is_there(base):
 
 
 def test_where_others_can_put_something_else(base):
-    assert places.replaceable(str(base)) == ""
+    assert paths.replaceable(str(base)) == ""
     base.chmod(0o777)
-    assert places.replaceable(str(base)) == "", "what is in it is another question"
-    assert places.replaceable(f"{base}/x") == os.path.realpath(base)
+    assert paths.replaceable(str(base)) == "", "what is in it is another question"
+    assert paths.replaceable(f"{base}/x") == os.path.realpath(base)
     base.chmod(0o1777)
-    assert places.replaceable(f"{base}/x") == ""
+    assert paths.replaceable(f"{base}/x") == ""
     base.parent.chmod(0o775)
-    assert places.replaceable(str(base)) == os.path.realpath(base.parent)
+    assert paths.replaceable(str(base)) == os.path.realpath(base.parent)
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can give directories away")
 def test_a_directory_of_somebody_else_on_the_way(base):
     os.chown(base.parent, 12345, -1)
-    assert places.replaceable(str(base)) == os.path.realpath(base.parent)
+    assert paths.replaceable(str(base)) == os.path.realpath(base.parent)
 
 
 def test_where_others_cannot_pass(base):

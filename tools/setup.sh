@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes .venv and installs dvdcli into it (install), or what its tests need (test-tools).
 # On a fresh Debian as root it installs the one package that is missing for that.
+# With CI=true everything is what tools/ci.lock says, by hash, dvdcli's own build too.
 set -eu
 cd "$(dirname "$0")/.."
 venv=.venv
@@ -38,13 +39,22 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 case $1 in
 install)
     mark=installed
-    "$venv/bin/python3" -m pip install -q --force-reinstall --no-deps .
-    "$venv/bin/python3" -m pip install -q .
+    if [ "${CI:-}" = true ]; then
+        "$venv/bin/python3" -m pip install -q --require-hashes -r tools/ci.lock
+        "$venv/bin/python3" -m pip install -q --force-reinstall --no-deps --no-build-isolation .
+    else
+        "$venv/bin/python3" -m pip install -q --force-reinstall --no-deps .
+        "$venv/bin/python3" -m pip install -q .
+    fi
     ;;
 test-tools)
     mark=test-tools
-    "$venv/bin/python3" -m pip install -q 'pip>=25.1'
-    "$venv/bin/python3" -m pip install -q --group test
+    if [ "${CI:-}" = true ]; then
+        "$venv/bin/python3" -m pip install -q --require-hashes -r tools/ci.lock
+    else
+        "$venv/bin/python3" -m pip install -q 'pip>=25.1'
+        "$venv/bin/python3" -m pip install -q --group test
+    fi
     # What is run, and the package that brings it.
     for needed in strace:strace g++:g++ cmake:cmake protoc:protobuf-compiler busybox:busybox-static \
         mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs sfdisk:fdisk mkfs.vfat:dosfstools mksquashfs:squashfs-tools \

@@ -10,7 +10,7 @@ import sys
 from dvdcli import config, config_check
 from dvdcli.errors import DvdcliError
 from dvdcli.findings import Finding, failed, from_error, ok, warning
-from dvdcli.linux import mountinfo, places
+from dvdcli.linux import mountinfo, paths, places
 from dvdcli.providers import readiness
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ def _ownership(path: str, there: str) -> Iterator[Finding]:
             yield warning(f"{path}: others can read it (mode {stat.S_IMODE(status.st_mode):o})", f"chmod go-r {path}")
     elif not os.access(there, os.W_OK | os.X_OK):
         yield failed(f"{path} is not there, and {there} cannot be written", "run dvdcli as root, as an agent does")
-    risk = places.replaceable(path if there == path else f"{there}/x")
+    risk = paths.replaceable(path if there == path else f"{there}/x")
     if risk:
         yield failed(f"{path} is below {risk}, where others can write", f"chown root {risk} and chmod go-w it")
     work_dir = places.work_directory(there)

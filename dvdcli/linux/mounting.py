@@ -104,6 +104,6 @@ def make_mountpoint(path: str) -> None:
     for directory in reversed(missing):
         try:
             os.mkdir(directory, 0o711)
-            os.chmod(directory, 0o711)  # noqa: S103 - tasks without a container path read below
+            os.chmod(directory, 0o711)  # nosec B103 # noqa: S103 - tasks without a container path read below
         except FileExistsError:
             continue

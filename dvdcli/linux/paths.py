@@ -30,6 +30,56 @@ def is_within(path: str, directory: str) -> bool:
     return directory == "/" or path == directory or path.startswith(f"{directory}/")
 
 
+def way_to(path: str) -> list[str]:
+    """Return the directories on the way to *path*, from / on, without itself."""
+    names = path.strip("/").split("/")
+    return ["/" + "/".join(names[:length]) for length in range(len(names))]
+
+
+def replaceable(path: str) -> str:
+    """Return the first directory on the way to *path* in which others can put something else there, "" for none.
+
+    In a directory with the sticky bit nobody takes away what is not his. Raises OSError.
+    """
+    for each in way_to(os.path.realpath(path)):
+        if _is_changeable(os.stat(each)):
+            return each
+    return ""
+
+
+def _is_changeable(directory: os.stat_result) -> bool:
+    """Return whether others can put something else into the place of what is in the *directory*."""
+    is_open = directory.st_mode & 0o022 and not directory.st_mode & stat.S_ISVTX
+    return bool(is_open or directory.st_uid not in (0, os.geteuid()))
+
+
+def resolve(path: str) -> tuple[str, str]:
+    """Return the absolute *path* without symbolic links, and the first place on the way that others can change.
+
+    That is "" where nobody else can: then the path leads there tomorrow, too. What is at its end is not looked at.
+    Raises OSError.
+    """
+    at, rest, links, risk = "/", parts(path)[::-1], 0, ""
+    while rest:
+        name = rest.pop()
+        if name == "..":
+            at = os.path.dirname(at)
+            continue
+        risk = risk or (at if _is_changeable(os.stat(at)) else "")
+        there = f"{at.rstrip('/')}/{name}"
+        if not os.path.islink(there):
+            at = there
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        risk = risk or (there if os.lstat(there).st_uid not in (0, os.geteuid()) else "")
+        target = os.readlink(there)
+        at = "/" if target.startswith("/") else at
+        rest += parts(target)[::-1]
+    return at, risk
+
+
 def is_of_root_alone(path: str) -> bool:
     """Return whether only root can put something else at *path*: nobody else can write a directory on the way to it.
 
@@ -109,7 +159,7 @@ class Walk:
         try:
             if os.fstat(descriptor).st_uid == os.geteuid():  # else somebody has put another one there
                 os.fchown(descriptor, *owner)
-                os.fchmod(descriptor, 0o755)
+                os.fchmod(descriptor, 0o755)  # nosec B103
             return os.open(".", _STEP, dir_fd=descriptor)
         finally:
             os.close(descriptor)

@@ -6,6 +6,7 @@ import os
 import stat
 
 from dvdcli.linux import mountinfo
+from dvdcli.linux.paths import way_to
 
 # Where other hosts write too, or where locks and renames are not what they are on a local disk.
 NETWORK = frozenset((
@@ -38,33 +39,14 @@ def is_network(kind: str) -> bool:
     return kind in NETWORK or kind.startswith(("fuse.sshfs", "fuse.gluster", "fuse.s3fs", "fuse.ceph"))
 
 
-def _way(path: str) -> list[str]:
-    """Return the directories on the way to *path*, from / on, without itself."""
-    names = path.strip("/").split("/")
-    return ["/" + "/".join(names[:length]) for length in range(len(names))]
-
-
 def impassable(path: str) -> str:
     """Return the first directory on the way to *path* that other users cannot pass, "" for none. Raises OSError."""
-    way = [*_way(os.path.realpath(path)), os.path.realpath(path)]
+    way = [*way_to(os.path.realpath(path)), os.path.realpath(path)]
     return next((each for each in way if not os.stat(each).st_mode & stat.S_IXOTH), "")
-
-
-def replaceable(path: str) -> str:
-    """Return the first directory on the way to *path* in which others can put something else there, "" for none.
-
-    In a directory with the sticky bit nobody takes away what is not his. Raises OSError.
-    """
-    for each in _way(os.path.realpath(path)):
-        status = os.stat(each)
-        is_open = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
-        if is_open or status.st_uid not in (0, os.geteuid()):
-            return each
-    return ""
 
 
 def work_directory(path: str) -> str:
     """Return the Mesos agent's work directory that *path* is in, "" for none: the one with meta/slaves in it."""
     real = os.path.realpath(path)
-    way = [*_way(real), real]
+    way = [*way_to(real), real]
     return next((each for each in reversed(way) if os.path.isdir(f"{each}/meta/slaves")), "")

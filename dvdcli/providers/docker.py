@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dvdcli import clock, fastjson, output
+from dvdcli import clock, config, fastjson, output
 from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError, UsageError
 from dvdcli.http import Address, NotSentError, Reply, Tls, request
 from dvdcli.linux import files
@@ -143,7 +143,8 @@ class DockerProvider(Provider):
         path = self._on_host(said)
         if not path:
             raise DvdcliError(
-                f"the plugin {self.driver!r} named {said!r} as mountpoint", "an absolute path below / is expected"
+                f"the plugin {self.driver!r} named {said!r} as mountpoint",
+                "no volume can be there: an absolute path is expected, of nothing that is the system's or dvdcli's own",
             )
         return Mounted(path, {"name": name, "id": mount_id})
 
@@ -197,13 +198,16 @@ class DockerProvider(Provider):
         return self._infos.pop(name, None) or self.get(name)
 
     def _on_host(self, path: str) -> str:
-        """Return where a plugin's *path* is on this host, "" for what is no absolute path below /."""
+        """Return where a plugin's *path* is on this host, "" for what is no absolute path of a volume's.
+
+        The plugin can be on another host: what is the system's or dvdcli's own is not its to give.
+        """
         usable = path.startswith("/") and path == path.strip() and path.isprintable() and ".." not in path.split("/")
         path = "/" + os.path.normpath(path).lstrip("/")
         if not usable or path == "/":
             return ""
         if "rootfs" not in self.pinned:
-            return path
+            return "" if config.system_part(path) or config.own_part(path) else path
         inside = self.pinned.get("propagated", "")
         if inside and (path == inside or path.startswith(f"{inside}/")):
             return f"{self.pinned['propagated_host']}{path[len(inside) :]}"

@@ -89,7 +89,7 @@ class LocalProvider(Provider):
         self._discard(new)
         try:
             os.mkdir(new, 0o711)
-            os.chmod(new, 0o711)  # noqa: S103 - a task without a container path passes through
+            os.chmod(new, 0o711)  # nosec B103 # noqa: S103 - a task without a container path passes through
             os.mkdir(f"{new}/data", 0o700)
             if size:
                 _make_image(f"{new}/image", size)
@@ -219,7 +219,7 @@ class LocalProvider(Provider):
         for path in reversed(missing):
             try:
                 os.mkdir(path, 0o711)
-                os.chmod(path, 0o711)  # noqa: S103 - as above
+                os.chmod(path, 0o711)  # nosec B103 # noqa: S103 - as above
             except FileExistsError:
                 continue
             files.sync_directory(os.path.dirname(path))

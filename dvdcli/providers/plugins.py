@@ -30,14 +30,17 @@ def find(name: str, deadline: Deadline) -> dict[str, Any] | None:
     for sockets in directories[:1]:
         for path in (f"{sockets}/{name}.sock", f"{sockets}/{name}/{name}.sock"):
             if _is_socket(path):
+                _check_owner(sockets)
                 return {"address": f"unix://{path}"}
     for directory in directories[1:]:
         for stem in (f"{directory}/{name}", f"{directory}/{name}/{name}"):
             spec = files_read(f"{stem}.spec")
             if spec is not None:
+                _check_owner(directory)
                 return {"address": _checked(f"{stem}.spec", spec.decode("utf-8", "replace").strip())}
             description = files_read(f"{stem}.json")
             if description is not None:
+                _check_owner(directory)
                 return _from_json(f"{stem}.json", description)
     return _managed(name, deadline)
 
@@ -50,6 +53,13 @@ def files_read(path: str) -> bytes | None:
         return None
     except OSError as error:
         raise DvdcliError(f"{path}: {error.strerror}", "mend the plugin's description") from error
+
+
+def _check_owner(directory: str) -> None:
+    """Raise DvdcliError where anybody can put plugins into *directory*: what they answer, root mounts."""
+    status = os.stat(directory)
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o002:
+        raise DvdcliError(f"{directory}: anybody can put plugins there", "chown root it and chmod o-w it")
 
 
 def _is_socket(path: str) -> bool:

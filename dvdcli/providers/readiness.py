@@ -6,7 +6,7 @@ import os
 
 from dvdcli.errors import DvdcliError
 from dvdcli.findings import Finding, failed, ok, warning
-from dvdcli.linux import places, process
+from dvdcli.linux import paths, places, process
 from dvdcli.linux.filesystems import FILE_SYSTEMS
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def directory(path: str) -> Iterator[Finding]:
         if not os.access(there, os.W_OK | os.X_OK):
             yield failed(f"{there} cannot be written", "run dvdcli as root, or name another directory")
             return
-        risk = places.replaceable(path if there == path else f"{there}/x")
+        risk = paths.replaceable(path if there == path else f"{there}/x")
         if there == path and os.stat(path).st_mode & 0o022 and not risk:
             risk = path
         work_dir = places.work_directory(there)
