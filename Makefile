@@ -2,6 +2,7 @@
 # make test    all the tests (as root: real mounts, and apt for what they need)
 # make check   ruff and mypy
 # make check-isolators MESOS_SOURCE=DIR   the isolators against a real Mesos's headers
+# make soak    everything at once while everything goes wrong, from a seed: SOAK="--seconds 120 --seed 7"
 # make picture the README's picture of list
 # make docs    the manual pages and completions, from the commands themselves
 # make dist    what is released, built and tried: sdist, wheel, zipapp, .deb
@@ -11,7 +12,7 @@ PY := $(VENV)/bin/python3
 SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE \
     $(wildcard man/man?/* completions/*)
 
-.PHONY: demo test check docs dist check-isolators bench crash-walk picture clean
+.PHONY: demo test check docs dist check-isolators bench crash-walk soak picture clean
 
 demo: $(VENV)/installed
 	sh tools/demo.sh
@@ -39,6 +40,9 @@ bench: $(VENV)/installed
 
 crash-walk: $(VENV)/installed $(VENV)/test-tools
 	DVDCLI_CRASH_WALK=whole $(PY) -m pytest -q -n $$(nproc) tests/test_crash_walk*.py
+
+soak: $(VENV)/installed $(VENV)/test-tools
+	$(PY) -m tests.soak $(SOAK)
 
 picture: $(VENV)/installed
 	$(PY) -I tools/picture.py

@@ -131,7 +131,7 @@ class Check:
         claimed = [path for path in claims if path.endswith("/claim.json")]
         self.expect("claims", len(claimed), sum(driver != "plug" for driver, _ in rows))
         self.expect("files of claims", {os.path.basename(path) for path in claims} - {"claim.json", "lock"}, set())
-        known = {who.removeprefix("container") for who, _ in self.ledger.holds}
+        known = {who.removeprefix("container") for who in self.ledger.containers}
         self.expect("containers that are gone", sorted({path.split("/")[1] for path in containers} - known), [])
 
     def left(self) -> None:

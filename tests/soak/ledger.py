@@ -47,13 +47,14 @@ class Promise:
 
 
 class Ledger:
-    """Holds by (who, volume): promised, or perhaps left by a call that failed or was killed; content, and file systems."""
+    """Holds by (who, volume): promised, or perhaps left by a call that failed or was killed; content."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.lock = threading.RLock()
         self.promises: dict[tuple[str, Volume], Promise] = {}
         self.holds: dict[tuple[str, Volume], bool] = {}  # True for certain, False for perhaps
+        self.containers: set[str] = set()  # that an agent still has to clean up
         self.meddled: Counter[Volume] = Counter()  # how often the saboteur was at it
         self.boots = 0
         self.written: dict[tuple[int, Volume], str] = {}
@@ -88,11 +89,14 @@ class Ledger:
         with self.lock:
             self.promises.pop((who, volume), None)
             self.holds[who, volume] = False
+            if who.startswith("container"):
+                self.containers.add(who)
 
     def gone(self, who: str, volume: Volume) -> None:
         with self.lock:
             self.promises.pop((who, volume), None)
             self.holds.pop((who, volume), None)
+            self.containers.discard(who)
 
     def meddle(self, volume: Volume) -> None:
         """The saboteur is about to unmount the volume, or has just done so."""

@@ -157,6 +157,8 @@ class Saboteur:
             self.ledger.meddle(volume)
             done = subprocess.run(["umount", self.machine.place(volume)], capture_output=True, check=False)
             if done.returncode == 0:
+                if volume[0] == "plug":
+                    self.machine.plugin.forget(volume[1])
                 if detach:
                     self.machine.detach(volume)
                 self.counts["detached behind our back" if detach else "unmounted behind our back"] += 1

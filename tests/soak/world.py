@@ -54,6 +54,18 @@ class KeepingPlugin(Plugin):
                 volume.ids.clear()
         self._listen()
 
+    def forget(self, name: str) -> None:
+        """Notice that the volume is mounted no more. dvdcli believes a plugin's Get, which need not be a real mount."""
+        with self.lock:
+            volume = self.volumes[name]
+            volume.mountpoint = ""
+            volume.ids.clear()
+
+    def reboot(self) -> None:
+        for volume in self.volumes.values():
+            volume.mountpoint = ""  # the machine has unmounted it
+            volume.ids.clear()
+
     def close(self) -> None:
         self.real = False  # whose machine it is has unmounted everything
         super().close()
