@@ -69,7 +69,8 @@ class Check:
         for volume, row in self.machine.slots_by_volume().items():
             driver, name = volume
             words = [f"--volumedriver={driver}", f"--volumename={name}", "--hold=mend"]
-            if row["status"] != "mounted" or row["mountpoint"] in mounted or not self.ledger.meddled[volume]:
+            lost = row["status"] in ("mounted", "lost") and row["mountpoint"] not in mounted
+            if not lost or not self.ledger.meddled[volume]:
                 continue
             more = [f"--volumeopts={SIZES[driver]}"] if SIZES[driver] else []
             done = self.calls.run(NOBODY, ["mount", *words, *more])
