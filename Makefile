@@ -4,6 +4,7 @@
 # make audit   known vulnerabilities of what is installed: needs a database of advisories within reach
 # make lock    tools/ci.lock, anew: what CI installs, by hash
 # make check-isolators MESOS_SOURCE=DIR   the isolators against a real Mesos's headers
+# make soak    everything at once while everything goes wrong, from a seed: SOAK="--seconds 120 --seed 7"
 # make picture the README's picture of list
 # make docs    the manual pages and completions, from the commands themselves
 # make dist    what is released, built and tried: sdist, wheel, zipapp, .deb
@@ -13,7 +14,11 @@ PY := $(VENV)/bin/python3
 SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE \
     $(wildcard man/man?/* completions/*)
 
+<<<<<<< HEAD
 .PHONY: demo test check audit lock docs dist check-isolators bench crash-walk picture clean
+=======
+.PHONY: demo test check docs dist check-isolators bench crash-walk soak picture clean
+>>>>>>> 4ee69703aa56b0eead62ccaa8f9d897a2e0a75a6
 
 demo: $(VENV)/installed
 	sh tools/demo.sh
@@ -48,6 +53,9 @@ bench: $(VENV)/installed
 
 crash-walk: $(VENV)/installed $(VENV)/test-tools
 	DVDCLI_CRASH_WALK=whole $(PY) -m pytest -q -n $$(nproc) tests/test_crash_walk*.py
+
+soak: $(VENV)/installed $(VENV)/test-tools
+	$(PY) -m tests.soak $(SOAK)
 
 picture: $(VENV)/installed
 	$(PY) -I tools/picture.py

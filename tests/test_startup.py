@@ -212,7 +212,7 @@ def outcome(home: Home, plugin: Plugin, **surroundings: object) -> list[tuple[in
     ]
     done = [home.run(*call, **surroundings) for call in calls]  # type: ignore[arg-type]
     assert plugin.mounted() == []
-    return [(each.code, re.sub(r" \d+s  ", " ", each.out), each.err) for each in done]  # whatever age a mount has
+    return [(each.code, re.sub(r" \d+s +", " ", each.out), each.err) for each in done]  # whatever age a mount has
 
 
 def test_environment_and_directory_of_the_caller_have_no_effect(installed_home: Home) -> None:

@@ -1,0 +1,29 @@
+"""Run a soak by hand: python -m tests.soak [--seconds 120] [--seed N]."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+
+from tests.conftest import COMMAND
+from tests.soak.ledger import Violation
+from tests.soak.soak import Soak
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make soak", description="Everything at once, and everything goes wrong.")
+    parser.add_argument("--seconds", type=float, default=120, help="how long the storms go on")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of the plan")
+    asked = parser.parse_args()
+    print(f"seed {asked.seed}", flush=True)
+    try:
+        print(Soak(COMMAND, asked.seed, asked.seconds).run())
+    except Violation as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""One soak: sixteen workers, a saboteur, a watcher; storm, calm, recover, check, and again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.soak import report
+from tests.soak.calls import Calls, Calm
+from tests.soak.check import Check
+from tests.soak.ledger import Ledger, Violation, Watcher
+from tests.soak.plan import WORKERS, storms
+from tests.soak.saboteur import Saboteur
+from tests.soak.workers import Worker
+from tests.soak.world import Machine
+from tests.worlds import close_after_failure
+
+
+class Soak:
+    """The soak of *seed*, for *seconds*. `run` raises Violation with all that is known of the first fault."""
+
+    def __init__(self, command: Path, seed: int, seconds: float) -> None:
+        self.seed, self.seconds = seed, seconds
+        self.machine = Machine(command)
+        self.ledger = Ledger(self.machine)
+        self.calm = Calm()
+        self.calls = Calls(self.machine)
+        self.saboteur = Saboteur(self.machine, self.calls, self.ledger, self.calm)
+        self.check = Check(self.machine, self.calls, self.ledger)
+        self.watcher = Watcher(self.ledger)
+        self.workers = [
+            Worker(number, seed, self.machine, self.calls, self.ledger, self.calm) for number in range(WORKERS)
+        ]
+        self.storms = 0
+        self.kinds: tuple[str, ...] = ()
+        self.guilty: int | None = None
+        self.losses = self.leaks = 0
+        self.lasted = 0.0
+
+    def run(self) -> str:
+        """Return the table."""
+        began = time.monotonic()
+        try:
+            self.calm.close()
+            for worker in self.workers:
+                worker.thread.start()
+            self._weather(began + self.seconds)
+            self._end()
+            self.lasted = time.monotonic() - began
+        except BaseException as error:
+            told = report.failure(self, self._first(error))
+            self._stop()
+            close_after_failure(self.machine)
+            raise Violation(told) from error
+        self._stop()
+        self.machine.close()
+        return report.table(self)
+
+    def _weather(self, end: float) -> None:
+        for storm in storms(self.seed):
+            if time.monotonic() > end:
+                return
+            self.storms, self.kinds = storm.number, storm.kinds
+            self.calm.open()
+            self.saboteur.carry_out(storm, self._is_broken)
+            self.calm.close()
+            self.saboteur.calm_down()
+            if not self.calm.wait_empty(300):
+                raise Violation("a call does not end")
+            self._look()
+            self.check.after_storm()
+            self._look()
+
+    def _is_broken(self) -> bool:
+        return bool(self.watcher.broken) or any(worker.failures for worker in self.workers)
+
+    def _look(self) -> None:
+        if self._is_broken():
+            raise Violation("stopped")
+
+    def _first(self, error: BaseException) -> BaseException:
+        """Return the fault that stopped everything, and note whose it is."""
+        for worker in self.workers:
+            if worker.failures:
+                self.guilty = worker.number
+                return worker.failures[0]
+        return self.watcher.broken[0] if self.watcher.broken else error
+
+    def _end(self) -> None:
+        """Everybody lets go, and nothing is left at all."""
+        self.calm.end()
+        left = [each for worker in self.workers for each in worker.give_back()]
+        if left:
+            raise Violation(f"these cannot let go: {left}")
+        self.check.after_storm()
+        rows = self.machine.slots_by_volume()
+        files = [path for path in self.machine.home.leftovers() if not path.startswith("claims/")]
+        if rows or files:
+            raise Violation(f"left at the end: {rows} {files}")
+
+    def _stop(self) -> None:
+        self.calm.end()
+        self.watcher.stop()
+        for worker in self.workers:
+            worker.thread.join(300)

@@ -1,0 +1,186 @@
+"""Sixteen callers: agents with plain calls and an isolator, operators, cron. Each goes by its own stream of steps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from tests.gate import flags
+from tests.isolators import Isolator
+from tests.soak.calls import Calls, Calm
+from tests.soak.ledger import Ledger
+from tests.soak.plan import ROLES, Step, Volume, own, steps
+from tests.soak.world import Machine
+
+SIZES = {"plug": "", "local": "size=16M", "ebs": "size=1"}
+HOST = "name:host"
+MOST = 6  # containers of one agent
+
+
+class Worker:
+    """One caller. What it knows of its own holds is in the ledger; *containers* are those it has to clean up."""
+
+    def __init__(self, number: int, seed: int, machine: Machine, calls: Calls, ledger: Ledger, calm: Calm) -> None:
+        self.number = number
+        self.role = ROLES[number]
+        self.machine, self.calls, self.ledger, self.calm = machine, calls, ledger, calm
+        self.steps: Iterator[Step] = steps(seed, number)
+        self.isolator = Isolator(machine.home, name=f"agent{number}")
+        self.own = own(number)
+        self.containers: dict[str, tuple[Volume, ...]] = {}
+        self.alive: set[str] = set()
+        self.started = 0
+        self.boots = 0
+        self.failures: list[BaseException] = []
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            for step in self.steps:
+                if not self.calm.enter():
+                    return
+                try:
+                    self._notice_boot()
+                    getattr(self, step.verb.replace(" ", "_"))(step)
+                finally:
+                    self.calm.leave()
+        except BaseException as error:
+            self.failures.append(error)
+
+    def _notice_boot(self) -> None:
+        """After a reboot an agent cleans up what its containers had, and everybody else begins anew."""
+        if self.boots != self.ledger.boots:
+            self.boots = self.ledger.boots
+            self.alive.clear()
+
+    # An agent's
+
+    def hold_of(self, container: str) -> str:
+        return f"container@{self.isolator.name}:{container}"
+
+    def prepare(self, step: Step) -> None:
+        if len(self.containers) >= MOST:
+            return self.cleanup(step)
+        self.started += 1
+        container = f"c{self.number}-{self.started}"
+        self.containers[container] = step.volumes
+        who = self.hold_of(container)
+        since = {volume: self.ledger.now(volume) for volume in step.volumes}
+        for volume in step.volumes:
+            self.ledger.perhaps(who, volume)
+        done = self.calls.run(self.number, ["mount", "--isolator"], self._request(container, step.volumes), step)
+        if done.code:
+            return None
+        self.alive.add(container)
+        for volume in step.volumes:
+            if self.ledger.told(who, volume, since[volume]):
+                self.ledger.check_content(self.number, who, volume)
+        return None
+
+    def _request(self, container: str, volumes: tuple[Volume, ...]) -> dict[str, Any]:
+        found = []
+        for index, (driver, name) in enumerate(volumes):
+            digit = str(index) if index else ""
+            given = {"NAME": name, "DRIVER": driver, "OPTS": SIZES[driver]}
+            found += [{"name": f"DVDI_VOLUME_{key}{digit}", "value": value} for key, value in given.items() if value]
+        return self.isolator.request(container, {"variables": found})
+
+    def cleanup(self, step: Step) -> None:
+        if self.containers:
+            names = sorted(self.containers)
+            self._clean(names[int(step.pick * len(names))], step)
+
+    def _clean(self, container: str, step: Step | None) -> bool:
+        who, volumes = self.hold_of(container), self.containers[container]
+        self.alive.discard(container)
+        for volume in volumes:
+            self.ledger.perhaps(who, volume)
+        request = self.isolator.envelope(container_id=[container])
+        done = self.calls.run(self.number, ["unmount", "--isolator"], request, step)
+        if done.code:
+            return False
+        for volume in volumes:
+            self.ledger.gone(who, volume)
+        del self.containers[container]
+        return True
+
+    def recover(self, step: Step | None) -> None:
+        if self.role == "cron":
+            self.calls.run(self.number, ["recover"], step=step)
+            return
+        for container in set(self.containers) - self.alive:
+            for volume in self.containers[container]:
+                self.ledger.perhaps(self.hold_of(container), volume)
+        live = [[container] for container in sorted(self.alive)]
+        request = self.isolator.envelope(containers=live, orphans=[])
+        self.calls.run(self.number, ["recover", "--isolator"], request, step)
+
+    def mount(self, step: Step) -> None:
+        self._mount(self.own[int(step.pick * len(self.own))], HOST, step)
+
+    def unmount(self, step: Step) -> None:
+        self._unmount(self.own[int(step.pick * len(self.own))], HOST, step)
+
+    def _mount(self, volume: Volume, who: str, step: Step) -> None:
+        driver, name = volume
+        since = self.ledger.now(volume)
+        if who not in self.ledger.holders(volume, certain=True):
+            self.ledger.perhaps(who, volume)
+        more = [f"--volumeopts={SIZES[driver]}"] if SIZES[driver] else []
+        hold = [] if who == HOST else [f"--hold={who.removeprefix('name:')}"]
+        done = self.calls.run(self.number, ["mount", *flags(name, driver), *more, *hold], step=step)
+        if done.code == 0:
+            assert done.out.strip() == self.machine.place(volume), done
+            if self.ledger.told(who, volume, since):
+                self.ledger.check_content(self.number, who, volume)
+
+    def _unmount(self, volume: Volume, who: str, step: Step | None) -> bool:
+        driver, name = volume
+        self.ledger.perhaps(who, volume)
+        hold = [] if who == HOST else [f"--hold={who.removeprefix('name:')}"]
+        done = self.calls.run(self.number, ["unmount", *flags(name, driver), *hold], step=step)
+        if done.code == 0:
+            self.ledger.gone(who, volume)
+        return done.code == 0
+
+    # An operator's
+
+    @property
+    def name(self) -> str:
+        return f"name:op{self.number}"
+
+    def hold(self, step: Step) -> None:
+        self._mount(step.volumes[0], self.name, step)
+
+    def let_go(self, step: Step) -> None:
+        mine = sorted(volume for who, volume in list(self.ledger.holds) if who == self.name)
+        if mine:
+            self._unmount(mine[int(step.pick * len(mine))], self.name, step)
+
+    def look(self, step: Step) -> None:
+        driver, name = step.volumes[0]
+        words = ["list", "--json"] if step.pick < 0.5 else ["inspect", f"{driver}/{name}"]
+        self.calls.run(self.number, words, step=step)
+
+    def check(self, step: Step) -> None:
+        self.calls.run(self.number, ["check"] if step.pick < 0.5 else ["recover", "--dry-run"], step=step)
+
+    # Cron's
+
+    def metrics(self, step: Step) -> None:
+        self.calls.run(self.number, ["recover", f"--metrics={self.machine.metrics}"], step=step)
+
+    def rest(self, step: Step) -> None:
+        self.calls.run(self.number, ["recover", "--dry-run"], step=step)
+
+    # At the end
+
+    def give_back(self) -> list[str]:
+        """Let go of everything; return what could not be."""
+        left = [container for container in sorted(self.containers) if not self._clean(container, None)]
+        for who, volume in sorted(self.ledger.holds):
+            mine = (who == HOST and volume in self.own) or who == self.name
+            if mine and not self._unmount(volume, who, None):
+                left.append(f"{who} on {volume}")
+        return left
