@@ -14,11 +14,7 @@ PY := $(VENV)/bin/python3
 SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE \
     $(wildcard man/man?/* completions/*)
 
-<<<<<<< HEAD
-.PHONY: demo test check audit lock docs dist check-isolators bench crash-walk picture clean
-=======
-.PHONY: demo test check docs dist check-isolators bench crash-walk soak picture clean
->>>>>>> 4ee69703aa56b0eead62ccaa8f9d897a2e0a75a6
+.PHONY: demo test check audit lock docs dist check-isolators bench crash-walk soak picture clean
 
 demo: $(VENV)/installed
 	sh tools/demo.sh
