@@ -31,12 +31,13 @@ def mounts(rows: list[dict[str, Any]], wide: bool, nothing: str) -> None:
 
 def cells(rows: list[dict[str, Any]], wide: bool) -> tuple[list[str], list[list[str]]]:
     """Return the columns and what is in them for the mounts *rows*."""
-    more = ["DEVICE", "FAILURE"] if wide else []
-    columns = ["DRIVER", "NAME", "STATUS", "AGE", "SIZE", "USE", *more, "MOUNTPOINT", "HOLDERS"]
+    more = ["FSTYPE", "FAILURE"] if wide else []
+    columns = ["DRIVER", "NAME", "STATUS", "AGE", "SIZE", "USE", "DEVICE", *more, "MOUNTPOINT", "HOLDERS"]
     return columns, [
         [
             row["driver"], row["name"], row["status"], age(row["age"]), size(row["size"]), use(row),
-            *([row["device"] or "", row["failure"]] if wide else []), row["mountpoint"], holders(row["holds"]),
+            row["device"] or "", *([row["file_system"] or "", row["failure"]] if wide else []),
+            row["mountpoint"], holders(row["holds"]),
         ]
         for row in rows
     ]  # fmt: skip

@@ -71,8 +71,9 @@ def test_device_size_and_use_of_what_has_a_device(sized: Sized) -> None:
     assert row["used"] > 20 << 20
     assert row["device"] in sized.loops()
     line = sized.home.run("list").out.splitlines()[1]
-    assert re.search(r" mounted +\d+s +\d\dM +\d\d% +/", line), line
-    assert row["device"] in sized.home.run("list", "--wide").out
+    assert re.search(r" mounted +\d+s +\d\dM +\d\d% +/dev/loop\d+ +/", line), line
+    wide = sized.home.run("list", "--wide").out.splitlines()[1]
+    assert re.search(rf" {row['device']} +ext4 +- ", wide), wide
     assert sized.unmount().code == 0
 
 

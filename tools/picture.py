@@ -14,6 +14,7 @@ from dvdcli import tables
 
 PICTURE = Path(__file__).parents[1] / "contrib" / "list.svg"
 GIB = 1 << 30
+DEVICES = {"db1": "nvme1n1", "logs": "nvme2n1", "scratch": "loop0"}
 CONTAINER = "container:5a9e3b1c-7c2e-4f0b-9d55-3f1a0c6be2d4"
 
 
@@ -21,8 +22,10 @@ def row(driver: str, name: str, age: float, *, status: str = "mounted", size: in
         place: str = "", hold: str = CONTAINER) -> dict[str, object]:  # fmt: skip
     """Return a row as listing.mounts() does."""
     path = place or f"/var/lib/dvdcli-mounts/{driver}/{name}"
+    device = {"device": f"/dev/{DEVICES[name]}" if name in DEVICES else ""}
     sizes = {"size": size * GIB, "used": int(size * GIB * used)} if size else {"size": None, "used": None}
-    return {"driver": driver, "name": name, "status": status, "age": age, "mountpoint": path, "holds": [hold], **sizes}
+    known = {"driver": driver, "name": name, "status": status, "age": age, "mountpoint": path, "holds": [hold]}
+    return {**known, **sizes, **device}
 
 
 ROWS = [
@@ -36,7 +39,7 @@ ROWS = [
 
 def main() -> None:
     """Write the picture."""
-    console = Console(record=True, width=118, file=io.StringIO(), force_terminal=True)
+    console = Console(record=True, width=128, file=io.StringIO(), force_terminal=True)
     console.print("[bold]$[/bold] dvdcli list", highlight=False)
     console.print(tables.table(*tables.cells(ROWS, wide=False)))
     path = Path(sys.argv[1]) if sys.argv[1:] else PICTURE

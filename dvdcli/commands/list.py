@@ -27,7 +27,7 @@ from dvdcli.volume import check_driver, without_controls
     click.option(
         "--status", "statuses", type=click.Choice(listing.STATUSES), multiple=True, help="Only mounts with this status."
     ),
-    click.option("--wide", is_flag=True, help="Show the devices and the last failures too."),
+    click.option("--wide", is_flag=True, help="Show the types of the file systems and the last failures too."),
     click.option("--all", "every", is_flag=True, help="Ask every known driver at once for its volumes."),
     JSON, timeout_option(inventory.READ_TIMEOUT), *TALK,
 )  # fmt: skip
