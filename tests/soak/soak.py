@@ -27,6 +27,8 @@ class Soak:
         self.calls = Calls(self.machine)
         self.saboteur = Saboteur(self.machine, self.calls, self.ledger, self.calm)
         self.check = Check(self.machine, self.calls, self.ledger)
+        counts = self.saboteur.counts
+        self.check.unwritable = lambda: counts["state full"] + counts["state read-only"]
         self.watcher = Watcher(self.ledger)
         self.workers = [
             Worker(number, seed, self.machine, self.calls, self.ledger, self.calm) for number in range(WORKERS)
