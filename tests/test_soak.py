@@ -17,7 +17,7 @@ from tests.soak.world import Machine
 from tests.walk import needs_strace
 
 pytestmark = pytest.mark.root
-SEED, SECONDS = 1, 40
+SEED, SECONDS = 1, 30
 
 
 @needs_strace

@@ -31,6 +31,7 @@ def rows(soak: Soak) -> list[tuple[str, str, str]]:
         ("promises", "file systems made once, and the same all the time", str(len(soak.ledger.made))),
         ("left", "mended by the next mount after an unmount behind our back", str(soak.check.mended)),
         ("left", "empty places of killed calls, gone with the next call", str(soak.check.tidied)),
+        ("left", "void claims, where the state could not be written", str(soak.check.void_claims)),
         ("", "losses", str(soak.losses)),
         ("", "leaks", str(soak.leaks)),
     ]

@@ -33,6 +33,7 @@ class Saboteur:
         self.counts: Counter[str] = Counter()
         self.kills = 0
         self.over = threading.Event()
+        self.doors = threading.Lock()  # who shuts the door to the workers
         self.failures: list[BaseException] = []
 
     def carry_out(self, storm: Storm, stop: Callable[[], bool]) -> None:
@@ -112,11 +113,20 @@ class Saboteur:
 
     def _read_only(self, chosen: random.Random) -> None:
         while self._pause(chosen, BETWEEN_OTHERS / 2):
-            if self._remount("ro"):
+            if self._read_only_between_calls():
                 self.counts["state read-only"] += 1
             self._pause(chosen, BETWEEN_OTHERS)
             while not self._remount("rw"):
                 time.sleep(0.01)
+
+    def _read_only_between_calls(self) -> bool:
+        """Remount while nobody has a lock file open, which alone keeps the kernel from it."""
+        with self.doors:
+            self.calm.close()
+            try:
+                return self.calm.wait_empty(3) and self._remount("ro")
+            finally:
+                self.calm.open()
 
     def _remount(self, how: str) -> bool:
         """Remount the state's file system, as a kernel that met an error does: at once, whoever writes."""
@@ -177,7 +187,8 @@ class Saboteur:
 
     def _reboot(self, chosen: random.Random) -> None:
         if self._pause(chosen, 2.0):
-            self.reboot()
+            with self.doors:
+                self.reboot()
 
     def reboot(self) -> None:
         """End every process, and start the machine anew."""

@@ -27,6 +27,8 @@ class Soak:
         self.calls = Calls(self.machine)
         self.saboteur = Saboteur(self.machine, self.calls, self.ledger, self.calm)
         self.check = Check(self.machine, self.calls, self.ledger)
+        counts = self.saboteur.counts
+        self.check.unwritable = lambda: counts["state full"] + counts["state read-only"]
         self.watcher = Watcher(self.ledger)
         self.workers = [
             Worker(number, seed, self.machine, self.calls, self.ledger, self.calm) for number in range(WORKERS)
@@ -34,7 +36,6 @@ class Soak:
         self.storms = 0
         self.kinds: tuple[str, ...] = ()
         self.guilty: int | None = None
-        self.losses = self.leaks = 0
         self.lasted = 0.0
 
     def run(self) -> str:
@@ -70,6 +71,16 @@ class Soak:
             self._look()
             self.check.after_storm()
             self._look()
+
+    @property
+    def losses(self) -> int:
+        """What was promised, and not kept."""
+        return len(self.watcher.broken) + sum(len(worker.failures) for worker in self.workers)
+
+    @property
+    def leaks(self) -> int:
+        """What the last check found that should not be there, or not be so."""
+        return len(self.check.faults)
 
     def _is_broken(self) -> bool:
         return bool(self.watcher.broken) or any(worker.failures for worker in self.workers)
