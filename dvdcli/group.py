@@ -9,6 +9,7 @@ from dvdcli import containers, lifecycle, mesos, output, parallel, placing, targ
 from dvdcli.clock import Deadline
 from dvdcli.containers import Container, Given
 from dvdcli.errors import DvdcliError, TryAgainError, from_os_error
+from dvdcli.linux import aside
 from dvdcli.state import State, boot_id
 from dvdcli.work import UNDO_TIMEOUT, mark_if_possible
 
@@ -62,13 +63,13 @@ def _mount_all(asked: list[Wanted], places: Sequence[Target | None], who: str, d
         each, place = asked[index], places[index]
 
         def heard(path: str) -> None:
-            if os.path.islink(path):  # inside a volume it would be a task's own
+            if aside.is_link(path, deadline):  # inside a volume it would be a task's own
                 raise DvdcliError(f"{path} is a symbolic link", "the driver has to name the mounted directory")
             paths[index] = path
 
         def dress(path: str) -> None:
             if place is not None and each.dressed:
-                place.dress(path)
+                place.dress(path, deadline)
 
         lifecycle.mount(each.volume, each.options, each.explicit, who, deadline, heard, dress)
 
