@@ -33,7 +33,7 @@ SECONDS = 30  # no call takes that long, deadline or not
 
 
 class FusePlugin(Plugin):
-    """A plugin whose volumes are FUSE file systems; its own server is what sticks. *inside* is what it names of them."""
+    """A plugin whose volumes are FUSE file systems; its own server is what sticks. *inside* is what it names."""
 
     def __init__(self, where: str, root: Path) -> None:
         super().__init__(where, root)
