@@ -128,7 +128,7 @@ def read(pid: int | str = "self") -> list[Mount]:
 def id_of(descriptor: int | str, pid: int | str = "self") -> str:
     """Return the id of the mount that *descriptor* of process *pid* is in; "" where the kernel does not tell."""
     try:
-        with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="ascii") as file:
+        with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="utf-8") as file:
             lines = file.read().split("\n")
     except OSError:
         return ""
