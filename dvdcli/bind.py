@@ -10,7 +10,7 @@ import os
 
 from dvdcli import fastjson, output
 from dvdcli.errors import DvdcliError, Exit, UsageError
-from dvdcli.linux import files, mountflags, mountinfo
+from dvdcli.linux import mountflags, mountinfo
 from dvdcli.linux.paths import Walk
 
 TYPE_CHECKING = False
@@ -98,7 +98,7 @@ class Bind:
                     raise DvdcliError(f"a mount at {self._name()} would not stay in this container")
                 syscalls.mount(f"/proc/self/fd/{source}", here, mountflags.MS_BIND | mountflags.MS_REC)
             else:
-                if ended_in == covered or not os.path.samestat(os.fstat(walk.descriptor), os.fstat(source)):
+                if not _covers(ended_in, covered):
                     raise DvdcliError(f"{self._name()} is not where it was", "somebody moves directories there")
                 flags = mountflags.MS_REMOUNT | mountflags.MS_BIND | mountflags.MS_RDONLY
                 syscalls.mount("none", here, flags | mountflags.kept_by_remount(source))
@@ -109,16 +109,23 @@ class Bind:
 
 
 def _mount_id(descriptor: int) -> str:
-    for line in (files.read(f"/proc/self/fdinfo/{descriptor}") or b"").decode().splitlines():
-        key, _, value = line.partition(":")
-        if key == "mnt_id":
-            return value.strip()
-    raise DvdcliError("this kernel does not say which mount a directory is in")
+    number = mountinfo.id_of(descriptor)
+    if not number:
+        raise DvdcliError("this kernel does not say which mount a directory is in")
+    return number
 
 
 def _is_shared(mount_id: str) -> bool:
     """Return whether the mount is shared, or cannot be seen from here: in a chroot the table hides what / is on."""
     return not any(mount.id == mount_id and not mount.shared for mount in mountinfo.read())
+
+
+def _covers(mount_id: str, covered: str) -> bool:
+    """Return whether the mount is one that was made in the mount *covered*: ours, for nobody else mounts here.
+
+    The mounts themselves tell, not what is in them: a file system that is stuck would hang the container's launch.
+    """
+    return any(mount.id == mount_id and mount.parent == covered for mount in mountinfo.read())
 
 
 def bind(words: list[str], outside: str, make_slave: bool) -> None:

@@ -10,6 +10,7 @@ from dvdcli.clock import Deadline
 from dvdcli.config import system_part
 from dvdcli.containers import Container, Given
 from dvdcli.errors import DvdcliError, NewerError, TryAgainError, from_os_error
+from dvdcli.linux import aside
 from dvdcli.linux.paths import resolve
 from dvdcli.state import State, boot_id
 from dvdcli.work import UNDO_TIMEOUT, mark_if_possible
@@ -64,11 +65,11 @@ def _mount_all(asked: list[Wanted], places: Sequence[Target | None], who: str, d
         each, place = asked[index], places[index]
 
         def heard(path: str) -> None:
-            paths[index] = _source(path)
+            paths[index] = _source(path, deadline)
 
         def dress(path: str) -> None:
             if place is not None and each.dressed:
-                place.dress(_source(path))
+                place.dress(_source(path, deadline), deadline)
 
         lifecycle.mount(each.volume, each.options, each.explicit, who, deadline, heard, dress)
 
@@ -79,14 +80,15 @@ def _mount_all(asked: list[Wanted], places: Sequence[Target | None], who: str, d
     return paths
 
 
-def _source(path: str) -> str:
+def _source(path: str, deadline: Deadline) -> str:
     """Return the mounted directory *path* by the name without links that root alone can make another one's.
 
-    Raises DvdcliError where a task can have chosen what is there: inside a volume, say.
+    Raises DvdcliError where a task can have chosen what is there, in a volume say; TryAgainError at the *deadline*.
     """
-    if os.path.islink(path):
+    if aside.is_link(path, deadline):
         raise DvdcliError(f"{path} is a symbolic link", "the driver has to name the mounted directory")
-    real, risk = resolve(path)
+    told = aside.look(lambda: "\n".join(resolve(path, ends_in_link=False)), os.path.dirname(path), deadline)
+    real, risk = told.split("\n")
     part = system_part(real)
     if part or risk:
         why = f"the system's own {part}" if part else f"behind {risk}, where others can put something else"

@@ -170,7 +170,7 @@ class _Look:
             return
         row["device"], row["file_system"] = mount.source, mount.type
         here = record.mount_namespace in ("", self.namespace)
-        if here and is_local(mount):
+        if here and mount.has_device:
             row["size"], row["used"] = usage(record.path)
 
     def _table(self, namespace: str) -> dict[str, list[Mount]]:
@@ -179,14 +179,6 @@ class _Look:
             for mount in mountinfo.read_in(namespace):
                 table.setdefault(mount.path, []).append(mount)
         return self.tables[namespace]
-
-
-def is_local(mount: Mount) -> bool:
-    """Return whether *mount* is of a block device: the kernel knows its use without asking anybody.
-
-    A FUSE or network file system is asked, and may never answer: who waits for it cannot even be killed.
-    """
-    return not mount.device.startswith("0:") or (mount.type == "btrfs" and mount.source.startswith("/dev/"))
 
 
 def usage(path: str) -> tuple[int, int] | tuple[None, None]:

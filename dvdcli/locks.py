@@ -7,6 +7,7 @@ import os
 
 from dvdcli import output
 from dvdcli.errors import TryAgainError
+from dvdcli.linux import mountinfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,16 +112,22 @@ def holders(path: str) -> list[int]:
         if pid == os.getpid():
             continue
         try:
-            if any(_is_file(f"/proc/{pid}/fd/{fd}", wanted) for fd in os.listdir(f"/proc/{pid}/fd")):
+            if any(_is_file(pid, fd, wanted) for fd in os.listdir(f"/proc/{pid}/fd")):
                 found.append(pid)
         except OSError:
             continue
     return found
 
 
-def _is_file(link: str, wanted: os.stat_result) -> bool:
-    # The link's text first: a stat through it would hang on a dead file system.
+def _is_file(pid: int, descriptor: str, wanted: os.stat_result) -> bool:
+    # The link's text first, and the mount it is in: a stat through it would hang on a dead file system.
+    link = f"/proc/{pid}/fd/{descriptor}"
     try:
-        return os.readlink(link).endswith("/lock") and os.path.samestat(os.stat(link), wanted)
+        if not os.readlink(link).endswith("/lock"):
+            return False
+        number = mountinfo.id_of(descriptor, pid)
+        if any(mount.id == number and mount.can_hang for mount in mountinfo.read(pid)):
+            return False
+        return os.path.samestat(os.stat(link), wanted)
     except OSError:
         return False

@@ -9,8 +9,10 @@ import os
 import stat
 import sys
 
+from dvdcli.clock import Deadline
 from dvdcli.config import SYSTEM, mounts_directory, state_directory
 from dvdcli.errors import UsageError
+from dvdcli.linux import aside
 from dvdcli.linux.paths import is_of_root_alone, is_within, parts
 from dvdcli.volume import without_controls
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 Owner = tuple[int, int]
 
+_PATIENCE = 10.0  # seconds for a look at a container path
 LONGEST_PATH = 4095
 TMP = "/tmp"  # nosec B108 # noqa: S108 - the original's rule: what lies below it is made
 # What lies in an agent's work directory, on the way to a sandbox.
@@ -50,8 +53,14 @@ class Target:
         """The whole path on the host, as far as it can be said before the walk."""
         return "/" + "/".join([*parts(self.base), *parts(self.through), *parts(self.path)])
 
-    def dress(self, path: str) -> None:
-        """Give the root of the fresh volume at *path* the mode and the owner of its container path. Raises OSError."""
+    def dress(self, path: str, deadline: Deadline) -> None:
+        """Give the root of the fresh volume at *path* the mode and the owner of its container path.
+
+        Raises OSError, and TryAgainError where the volume's file system does not answer.
+        """
+        aside.look(lambda: self._dressed(path), path, deadline)
+
+    def _dressed(self, path: str) -> str:
         try:
             status = os.lstat(self.model) if self.model else None
         except FileNotFoundError:
@@ -65,6 +74,7 @@ class Target:
                 os.fchown(descriptor, *self.owner)
         finally:
             os.close(descriptor)
+        return ""
 
 
 def plan(request: Prepare, wanted: list[Wanted]) -> list[Target | None]:
@@ -150,8 +160,9 @@ class _Container:
             target.model = path
             return target
         try:
-            resolved = os.path.realpath(path, strict=True)
-            if not stat.S_ISDIR(os.stat(resolved).st_mode):
+            # Tasks choose this path: what it leads to can be a file system that hangs who looks.
+            resolved = aside.look(lambda: _resolved(path), path, Deadline(_PATIENCE), anywhere=True)
+            if not resolved:
                 raise NotADirectoryError
         except (FileNotFoundError, NotADirectoryError, RuntimeError):
             raise _refused(
@@ -177,6 +188,12 @@ class _Container:
             raise _refused(wanted, "would hide the sandbox")
         if self.work_dir != "/" and is_within(path, self.work_dir):
             raise _refused(wanted, "is in the agent's work directory, where others have their sandboxes")
+
+
+def _resolved(path: str) -> str:
+    """Return where the directory *path* is, "" for another file. Raises OSError."""
+    resolved = os.path.realpath(path, strict=True)
+    return resolved if stat.S_ISDIR(os.stat(resolved).st_mode) else ""
 
 
 def _split_sandbox(directory: str) -> tuple[str, str]:

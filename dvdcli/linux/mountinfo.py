@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 import stat
 
-_ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
+_ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\043": "#", "\\134": "\\"}  # the last one last
+_NUMBERED = ("bcachefs", "btrfs")  # they have numbers of their own in the table, and a device all the same
+# File systems without a device of their own in the table, which the kernel itself answers for.
+_KERNELS_OWN = frozenset((
+    "bcachefs", "binfmt_misc", "bpf", "btrfs", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs",
+    "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "overlay", "proc", "pstore", "ramfs", "rootfs", "rpc_pipefs",
+    "securityfs", "selinuxfs", "sysfs", "tmpfs", "tracefs", "zfs",
+))  # fmt: skip
 
 
 class Mount:
@@ -14,14 +21,15 @@ class Mount:
     *id* is the kernel's, and no two mounts of any namespaces have the same; *parent* is the id of the mount that it
     is in. *device* is "major:minor", *root* the path inside that file system which is mounted at *path*; *propagates*
     says whether an unmount elsewhere reaches this mount (it is shared or a slave), *shared* whether what is mounted in
-    it appears elsewhere. *type* is the file system's, *source* what was mounted: a path, or any word.
+    it appears elsewhere. *type* is the file system's, *source* what was mounted: a path, or any word. *options* are
+    those of the mount, not of the file system.
     """
 
-    __slots__ = ("device", "id", "parent", "path", "propagates", "root", "shared", "source", "type")
+    __slots__ = ("device", "id", "options", "parent", "path", "propagates", "root", "shared", "source", "type")
 
     def __init__(
         self, mount_id: str, parent: str, device: str, root: str, path: str, propagates: bool, shared: bool,
-        fs_type: str = "", source: str = "",
+        fs_type: str = "", source: str = "", options: str = "",
     ) -> None:  # fmt: skip
         self.id = mount_id
         self.parent = parent
@@ -32,15 +40,34 @@ class Mount:
         self.shared = shared
         self.type = fs_type
         self.source = source
+        self.options = options
+
+    @property
+    def can_hang(self) -> bool:
+        """Whether the kernel has to ask somebody for what is in it: a server, or a process, that may never answer.
+
+        Who waits for that cannot even be killed. A fuseblk has a device, and asks all the same.
+        """
+        if self.type.startswith("fuse"):
+            return True
+        return self.device.startswith("0:") and self.type not in _KERNELS_OWN
+
+    @property
+    def has_device(self) -> bool:
+        """Whether it is of a block device, and the kernel knows its use without asking anybody."""
+        if self.device.startswith("0:"):
+            return self.type in _NUMBERED and self.source.startswith("/dev/")
+        return not self.can_hang
 
     def is_of(self, number: str) -> bool:
         """Return whether this is a mount of the block device "major:minor" *number*.
 
-        btrfs has numbers of its own in the table; there the node that was mounted tells.
+        btrfs has numbers of its own in the table; there the node that was mounted tells. Anybody else's source is not
+        looked at: it can be a path in a file system that is stuck.
         """
         if self.device == number:
             return True
-        if not self.device.startswith("0:") or not self.source.startswith("/"):
+        if self.type not in _NUMBERED or not self.source.startswith("/"):
             return False
         try:
             status = os.lstat(self.source)
@@ -83,7 +110,9 @@ def parse(text: str) -> list[Mount]:
         propagates = shared or any(tag.startswith("master:") for tag in tags)
         root, path = _unescape(fields[3]), _unescape(fields[4])
         fs_type, source = (_unescape(field) for field in [*fields[dash + 1 :], "", ""][:2])
-        mounts.append(Mount(fields[0], fields[1], fields[2], root, path, propagates, shared, fs_type, source))
+        mounts.append(
+            Mount(fields[0], fields[1], fields[2], root, path, propagates, shared, fs_type, source, fields[5])
+        )
     return mounts
 
 
@@ -94,6 +123,16 @@ def read(pid: int | str = "self") -> list[Mount]:
             return parse(file.read())
     except OSError:
         return []
+
+
+def id_of(descriptor: int | str, pid: int | str = "self") -> str:
+    """Return the id of the mount that *descriptor* of process *pid* is in; "" where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="utf-8") as file:
+            lines = file.read().split("\n")
+    except OSError:
+        return ""
+    return next((line[7:].strip() for line in lines if line.startswith("mnt_id:")), "")
 
 
 def namespace(pid: int | str = "self") -> str:
@@ -123,10 +162,10 @@ def _within(path: str, directory: str) -> bool:
     return directory == "/" or path == directory or path.startswith(f"{directory}/")
 
 
-def place_of(path: str, mounts: list[Mount]) -> tuple[str, str] | None:
-    """Return the (device, path inside its file system) that the absolute *path* leads to, judged by *mounts* alone.
+def mount_of(path: str, mounts: list[Mount]) -> Mount | None:
+    """Return the mount that the absolute *path*, without symbolic links, is in, judged by *mounts* alone.
 
-    Nothing below *path* is touched: a stat on a dead file system would hang.
+    None where the table, as in a chroot, does not show it. *path* is not touched: a dead file system would hang us.
     """
     left = [mount for mount in mounts if _within(path, mount.path)]
     ids = {mount.id for mount in left}
@@ -136,6 +175,15 @@ def place_of(path: str, mounts: list[Mount]) -> tuple[str, str] | None:
         best = min(above, key=lambda mount: len(mount.path))
         left.remove(best)
         above = [mount for mount in left if mount.parent == best.id]
+    return best
+
+
+def place_of(path: str, mounts: list[Mount]) -> tuple[str, str] | None:
+    """Return the (device, path inside its file system) that the absolute *path* leads to, judged by *mounts* alone.
+
+    As mount_of: nothing is touched.
+    """
+    best = mount_of(path, mounts)
     if best is None:
         return None
     rest = path[len(best.path) :].strip("/")

@@ -53,10 +53,11 @@ def _is_changeable(directory: os.stat_result) -> bool:
     return bool(is_open or directory.st_uid not in (0, os.geteuid()))
 
 
-def resolve(path: str) -> tuple[str, str]:
+def resolve(path: str, ends_in_link: bool = True) -> tuple[str, str]:
     """Return the absolute *path* without symbolic links, and the first place on the way that others can change.
 
-    That is "" where nobody else can: then the path leads there tomorrow, too. What is at its end is not looked at.
+    That is "" where nobody else can: then the path leads there tomorrow, too. What is at its end is not looked at; nor
+    whether it is a link, without *ends_in_link*: its file system could be stuck.
     Raises OSError.
     """
     at, rest, links, risk = "/", parts(path)[::-1], 0, ""
@@ -67,7 +68,7 @@ def resolve(path: str) -> tuple[str, str]:
             continue
         risk = risk or (at if _is_changeable(os.stat(at)) else "")
         there = f"{at.rstrip('/')}/{name}"
-        if not os.path.islink(there):
+        if not (rest or ends_in_link) or not os.path.islink(there):
             at = there
             continue
         links += 1
