@@ -7,7 +7,9 @@ import re
 import socket
 import stat
 import subprocess
+import tempfile
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 from tests.conftest import Done, Home
 
@@ -33,8 +35,12 @@ class Watched:
             os.mknod(dev / name, 0o666 | stat.S_IFCHR, there.st_rdev)
         self.syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.syslog.bind(str(dev / "log"))
-        # A slave: what other tests unmount is unmounted in here too, or they would find it in use.
-        keep = f"mount --bind '{dev}' /dev && echo && exec cat"
+        # A slave, without copies of what other tests have mounted: they would find it in use.
+        temporary = tempfile.gettempdir()
+        own = "/".join(machine.root.parts[: len(Path(temporary).parts) + 1]).replace("//", "/")
+        theirs = f"cut -d' ' -f5 /proc/self/mountinfo | grep '^{temporary}/' | grep -v '^{own}'"
+        drop = f"{theirs} | while read -r there; do umount -l \"$there\" 2>/dev/null; done"
+        keep = f"{drop}; mount --bind '{dev}' /dev && echo && exec cat"
         self.keeper = subprocess.Popen(
             ["unshare", "--mount", "--propagation=slave", "/bin/sh", "-c", keep],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
