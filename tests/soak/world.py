@@ -72,7 +72,8 @@ class KeepingPlugin(Plugin):
 
     def wait_busy(self) -> None:
         give_up = time.monotonic() + 30
-        while self.busy and time.monotonic() < give_up:
+        while self.busy:
+            assert time.monotonic() < give_up, "the plugin is at work still"
             time.sleep(0.005)
 
 
