@@ -3,8 +3,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 python="$PWD/.venv/bin/python3"
-rm -f .coverage .coverage.*
+rm -f .coverage .coverage.* .covered
 DVDCLI_TEST_COVERAGE="$PWD" "$python" -m coverage run --parallel-mode -m pytest -q -n "$(nproc)" "$@"
+"$python" tools/gather.py .
 "$python" -m coverage combine -q
 # Where mounts cannot be made, what makes them is not covered.
 under=0
