@@ -1,7 +1,7 @@
 """Runs dvdcli as bin/dvdcli would, and notes which of its lines ran: `python3 -I -S covered.py SITE ROOT ARGS…`.
 
-The package coverage would cost each of some ten thousand short processes a fifth of a second. Here a process appends one
-line to ROOT/.covered when it ends, for each file its path and a bit for each line that ran; tools/gather.py makes
+The package coverage would cost each of some ten thousand short processes a fifth of a second. Here a process appends
+one line to ROOT/.covered when it ends, for each file its path and a bit for each line that ran; tools/gather.py makes
 coverage's data of that.
 """
 

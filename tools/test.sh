@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 python="$PWD/.venv/bin/python3"
 rm -f .coverage .coverage.* .covered
-DVDCLI_TEST_COVERAGE="$PWD" "$python" -m coverage run --parallel-mode -m pytest -q -n "$(nproc)" "$@"
+DVDCLI_TEST_COVERAGE="$PWD" "$python" -m coverage run --parallel-mode -m pytest -q -n "$(nproc)" --durations=40 "$@"
 "$python" tools/gather.py .
 "$python" -m coverage combine -q
 # Where mounts cannot be made, what makes them is not covered.
