@@ -67,7 +67,7 @@ def _adopt_container(who: str, agent: str, group: list[Listed], deadline: Deadli
 
 
 def _adopt_volume(volume: Volume, listed: Listed, who: str, deadline: Deadline, dry_run: bool) -> Outcome:
-    slot = State().slot(volume)
+    slot = State(deadline).slot(volume)
     slot.look_only = dry_run
     try:
         if dry_run and not slot.exists():

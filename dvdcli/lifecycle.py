@@ -41,7 +41,7 @@ def mount(
     whether a missing volume is an error; None leaves it to the configuration. A failed call undoes only the hold that
     it added itself. Raises DvdcliError and OSError.
     """
-    slot = State().slot(volume)
+    slot = State(deadline).slot(volume)
     lock = slot.acquire(deadline)
     try:
         work = Work(slot, deadline)
@@ -87,7 +87,7 @@ def unmount(volume: Volume, hold: str, deadline: Deadline, ask: bool = True) -> 
     mounted. Raises DvdcliError and OSError where something on record cannot be undone;
     recover tries it again.
     """
-    slot = State().slot(volume)
+    slot = State(deadline).slot(volume)
     lock = slot.acquire(deadline)
     try:
         work = Work(slot, deadline)

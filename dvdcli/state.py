@@ -15,9 +15,10 @@ import errno
 import os
 
 from dvdcli import fastjson, output
+from dvdcli.clock import Deadline
 from dvdcli.config import state_directory
-from dvdcli.errors import NewerError, StateError, UsageError
-from dvdcli.linux import files
+from dvdcli.errors import NewerError, StateError, TryAgainError, UsageError
+from dvdcli.linux import files, mountinfo
 from dvdcli.locks import Lock, acquire
 from dvdcli.volume import SCHEMA, Hold, Record, Volume, decode, encode
 
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from dvdcli.clock import Deadline
-
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
+PATIENCE = 5.0  # seconds
 
 
 def boot_id() -> str:
@@ -37,10 +37,15 @@ def boot_id() -> str:
 
 
 class State:
-    """The state directory. Raises StateError where it is not ours alone to write."""
+    """The state directory. Raises StateError where it is not ours alone to write.
 
-    def __init__(self) -> None:
+    Before the first look at it, its file system is asked whether it answers: TryAgainError where it does not by the
+    *deadline*, by default after PATIENCE.
+    """
+
+    def __init__(self, deadline: Deadline | None = None) -> None:
         self.root = state_directory()
+        await_answer(self.root, deadline or Deadline(PATIENCE))
         try:
             status = os.stat(self.root)
         except FileNotFoundError:
@@ -87,6 +92,28 @@ class State:
             files.replace(f"{self.root}/boot", boot.encode(), durable=False)
         except OSError:
             return  # the next recover looks at everything once more
+
+
+_asked: dict[str, TryAgainError | None] = {}  # the state directories that this process has looked at, by what came
+
+
+def await_answer(root: str, deadline: Deadline) -> None:
+    """Return when the file system of the state directory *root* answers; it is asked once in the life of a process.
+
+    Raises TryAgainError.
+    """
+    if root not in _asked:
+        try:
+            if mountinfo.may_hang():
+                from dvdcli.linux import aside
+
+                aside.ask(root, deadline)
+            _asked[root] = None
+        except TryAgainError as error:
+            _asked[root] = error
+    failure = _asked[root]
+    if failure is not None:
+        raise failure
 
 
 class Slot:

@@ -272,6 +272,8 @@ class DockerProvider(Provider):
                     ) from error
                 clock.sleep(pause)
                 pause = min(pause * 2, 1.0)
+            except TryAgainError as error:
+                raise TryAgainError(f"the plugin {self.driver!r}: {error.message}", error.hint) from error
 
 
 def _mount_id(volume: Volume) -> str:

@@ -1,4 +1,4 @@
-"""A FUSE file system with two directories and nothing else, which stops answering when it is told to.
+"""A FUSE file system with a directory that has two names, and nothing else, which stops answering when it is told to.
 
 Source: <linux/fuse.h>, protocol 7.31. The server is a process of its own: its end, or this one's, closes /dev/fuse, and
 the kernel lets everybody go who waits for an answer. So no test leaves anybody in D state.
@@ -28,7 +28,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Fuse:
-    """The file system, mounted at *path*: a root directory with a directory `data` in it."""
+    """The file system, mounted at *path*: in its root a directory `data`, which is called `lock` as well."""
 
     def __init__(self, path: Path, kind: str = "fuse.double") -> None:
         self.path = path
@@ -150,7 +150,7 @@ class _Server:
         if node is None:
             return errno.ENOENT, b""
         if name == "LOOKUP":
-            if node.number != 1 or body.rstrip(b"\0") != b"data":
+            if node.number != 1 or body.rstrip(b"\0") not in (b"data", b"lock"):
                 return errno.ENOENT, b""
             return 0, struct.pack("=4Q2I", 2, 0, 0, 0, 0, 0) + self.nodes[2].attributes()
         if name == "SETATTR":
