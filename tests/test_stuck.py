@@ -25,11 +25,13 @@ import pytest
 from dvdcli.clock import Deadline
 from dvdcli.errors import Exit, TryAgainError
 from dvdcli.linux import aside, mountinfo
+from tests.blocks import backing_files, format_by_hand
 from tests.conftest import Done, Home
 from tests.doubles.fuse import Fuse
 from tests.doubles.plugin import Plugin, Reply, Volume
 from tests.expect import refused, wait_until
 from tests.isolators import Isolator, variables
+from tests.sized import run
 
 pytestmark = [
     pytest.mark.root,
@@ -114,6 +116,26 @@ def test_list_tells_of_it_without_asking_it(home: Home, stuck: FusePlugin) -> No
     assert quick(home, "list").code == 0
     assert quick(home, "list", "--all").code == 0
     assert stuck.asked() == []
+
+
+def test_the_size_of_what_is_mounted_in_a_stuck_one_is_not_asked_for(sized: Any, system: Fuse) -> None:
+    """The volume's own file system would answer, but the way to it would not."""
+    home = sized.home
+    home.plugin().add("v")
+    image = sized.create()
+    format_by_hand(image, "ext4")
+    assert home.mount().code == 0
+    below = f"{system.path}/data"
+    run("mount", "-o", "loop", image, below)
+    try:
+        home.edit_record(path=below)
+        system.stick()
+        [row] = json.loads(quick(home, "list", "--json").out)["data"]["mounts"]
+        assert (row["status"], row["file_system"], row["size"]) == ("mounted", "ext4", None)
+        assert system.asked() == []
+    finally:
+        system.close()
+        wait_until(lambda: str(image) not in backing_files())
 
 
 @pytest.mark.parametrize("below", ["", "/data/x"])
@@ -439,25 +461,38 @@ def test_a_stuck_file_system_in_a_volume_that_is_unmounted(sized: Any) -> None:
 # Who is in the way
 
 
-def test_whoever_waits_in_it_is_seen_with_what_he_has_open(sized: Any, system: Fuse) -> None:
-    """A process in D state holds its memory's map: that is not asked for, its descriptors are told."""
+def test_whoever_has_his_memory_locked_by_it_hangs_nobody(sized: Any, system: Fuse) -> None:
+    """One thread waits for a page, another in mmap(2) for the first: whoever asks for that process's maps waits too."""
     home = sized.home
     sized.create()
     assert sized.mount().code == 0
     (sized.path() / "file").touch()
-    system.stick()
-    code = f"import os; os.open({str(sized.path() / 'file')!r}, os.O_RDONLY); os.stat({str(system.path)!r})"
-    user = subprocess.Popen([sys.executable, "-I", "-c", code])
+    code = f"""
+import ctypes, os, sys, threading
+held = os.open({str(sized.path() / "file")!r}, os.O_RDONLY)
+paged, direct = (os.open({f"{system.path}/file"!r}, os.O_RDONLY) for _ in range(2))
+print("open", flush=True)
+sys.stdin.readline()
+threading.Thread(target=os.pread, args=(paged, 1, 0)).start()
+sys.stdin.readline()
+ctypes.CDLL(None).mmap(None, 4096, 1, 2, direct, 0)  # PROT_READ, MAP_PRIVATE; no fstat before it
+"""
+    user = subprocess.Popen([sys.executable, "-I", "-c", code], stdin=-1, stdout=-1, text=True)
+    assert user.stdin is not None and user.stdout is not None
     try:
-        wait_until(lambda: "GETATTR" in system.asked())
-        user.kill()  # now it waits where no signal reaches it
+        assert user.stdout.readline() == "open\n"
+        system.stick()
+        for word in ("READ", ""):
+            user.stdin.write("\n")
+            user.stdin.flush()
+            wait_until(lambda word=word: not word or word in system.asked())
         wait_until(lambda: Path(f"/proc/{user.pid}/stat").read_text().rpartition(") ")[2].startswith("D"))
         error = refused(quick(home, *sized.line("unmount", "--timeout=2")), Exit.IN_USE)
         assert f"pid {user.pid} (python" in error
         assert f"uses {sized.path()}/file" in error
     finally:
         system.close()
-        user.wait(SECONDS)
+        user.communicate()
     assert home.recover().code == 0
 
 
