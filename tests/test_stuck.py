@@ -478,7 +478,8 @@ sys.stdin.readline()
 ctypes.CDLL(None).mmap(None, 4096, 1, 2, direct, 0)  # PROT_READ, MAP_PRIVATE; no fstat before it
 """
     user = subprocess.Popen([sys.executable, "-I", "-c", code], stdin=-1, stdout=-1, text=True)
-    assert user.stdin is not None and user.stdout is not None
+    assert user.stdin is not None
+    assert user.stdout is not None
     try:
         assert user.stdout.readline() == "open\n"
         system.stick()
