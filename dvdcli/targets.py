@@ -168,6 +168,7 @@ class _Container:
             if not resolved:
                 raise NotADirectoryError
         except (FileNotFoundError, NotADirectoryError, RuntimeError):
+            self._check_host(wanted, path)  # where it is no place for a volume, making it would not help
             raise _refused(
                 wanted, "is no directory of this agent", f"make it, or use a path in the sandbox or below {TMP}"
             ) from None
