@@ -43,6 +43,7 @@ ROWS: dict[int, tuple[str, ...]] = {
     # Mounted before it is on record: a crash leaks it [dvdi 93].
     2: (
         "test_lifecycle.py::test_mount_of_nothing_writes_the_intent_before_it_acts",
+        "test_isolator.py::test_a_killed_prepare_is_swept",
         "test_crash_walk.py::test_killed_before_every_system_call",
         "test_crash_walk_blocks.py::test_killed_before_a_call_that_changes_something",
         "test_killed_in_calls.py::test_killed_before_and_after_every_call",
@@ -81,6 +82,7 @@ ROWS: dict[int, tuple[str, ...]] = {
         "test_ebs.py::test_a_device_that_does_not_come_or_is_another_is_never_touched",
         "test_scaleio.py::test_a_device_that_does_not_come_or_is_another_is_never_touched",
         "test_wishes.py::test_07_taken_away_and_taken_back",
+        "test_wishes.py::test_07_a_policy_that_is_changed_too_late_is_said_to_count_later",
     ),
     # Detached while mounted; 65,536 mounts on each other [rexray 1130].
     8: (
@@ -330,6 +332,26 @@ def test_07_taken_away_and_taken_back(pair):
     assert pair.call(a, "mount").code == 0
     assert (a.place / "file").read_text() == "from a again"
     assert pair.call(a, "unmount").code == 0
+
+
+def test_07_a_policy_that_is_changed_too_late_is_said_to_count_later(pair):
+    """What is on record has the settings of its first mount: the error says so, and the way out works."""
+    a, b = pair.a, pair.b
+    pair.volume()
+    assert pair.call(a, "mount").code == 0
+    subprocess.run(["sync", "-f", a.place], check=True)
+    pair.preempt(b, "force")
+    pair.taken_in_use(a)
+    assert pair.call(b, "mount").code == 0
+    pair.preempt(a, "force")
+    says = "(it is never); the settings on record count until its last unmount here"
+    refused(pair.call(a, "mount", "--hold=second"), IN_USE, pair.name(b), says)
+    assert pair.call(a, "unmount").code == 0
+    pair.taken_in_use(b)
+    assert pair.call(a, "mount").code == 0
+    for machine in (a, b):
+        assert pair.call(machine, "unmount").code == 0
+        assert machine.leftovers() == []
 
 
 # 8, 9
