@@ -24,6 +24,7 @@ SYSTEM = (
     "/var/run",
 )  # fmt: skip
 _RUN = ("/run", "/var/run")  # there are mounts of plugins below
+_PATIENCE = 5.0  # seconds
 TOP = ("agent", "drivers", "explicit_create")  # what a configuration file can have at its top
 
 
@@ -170,6 +171,7 @@ def config_file() -> str:
 def drop_ins(path: str) -> list[str]:
     """Return the paths of the drop-ins of the file *path*, in their order. Raises DvdcliError."""
     directory = f"{path}.d"
+    _await_answer(path)
     try:
         names = [name for name in os.listdir(directory) if name.endswith(".toml")] if path else []
     except (FileNotFoundError, NotADirectoryError):
@@ -182,7 +184,11 @@ def drop_ins(path: str) -> list[str]:
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """Return what the file at *path* says, nothing where there is none. Raises DvdcliError."""
+    """Return what the file at *path* says, nothing where there is none. Raises DvdcliError.
+
+    TryAgainError is for a file system that does not answer.
+    """
+    _await_answer(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -202,6 +208,14 @@ def read_file(path: str) -> dict[str, Any]:
             return tomllib.load(file)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
             raise wrong(path, str(error)) from error
+
+
+def _await_answer(path: str) -> None:
+    from dvdcli.clock import Deadline
+    from dvdcli.linux import files
+
+    if path:
+        files.await_answer(path, Deadline(_PATIENCE))
 
 
 def faults(data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -17,8 +17,8 @@ import os
 from dvdcli import fastjson, output
 from dvdcli.clock import Deadline
 from dvdcli.config import state_directory
-from dvdcli.errors import NewerError, StateError, TryAgainError, UsageError
-from dvdcli.linux import files, mountinfo
+from dvdcli.errors import NewerError, StateError, UsageError
+from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
 from dvdcli.volume import SCHEMA, Hold, Record, Volume, decode, encode
 
@@ -45,7 +45,7 @@ class State:
 
     def __init__(self, deadline: Deadline | None = None) -> None:
         self.root = state_directory()
-        await_answer(self.root, deadline or Deadline(PATIENCE))
+        files.await_answer(self.root, deadline or Deadline(PATIENCE))
         try:
             status = os.stat(self.root)
         except FileNotFoundError:
@@ -92,28 +92,6 @@ class State:
             files.replace(f"{self.root}/boot", boot.encode(), durable=False)
         except OSError:
             return  # the next recover looks at everything once more
-
-
-_asked: dict[str, TryAgainError | None] = {}  # the state directories that this process has looked at, by what came
-
-
-def await_answer(root: str, deadline: Deadline) -> None:
-    """Return when the file system of the state directory *root* answers; it is asked once in the life of a process.
-
-    Raises TryAgainError.
-    """
-    if root not in _asked:
-        try:
-            if mountinfo.may_hang():
-                from dvdcli.linux import aside
-
-                aside.ask(root, deadline)
-            _asked[root] = None
-        except TryAgainError as error:
-            _asked[root] = error
-    failure = _asked[root]
-    if failure is not None:
-        raise failure
 
 
 class Slot:

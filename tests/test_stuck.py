@@ -371,6 +371,22 @@ def test_check_config_and_completion_with_the_state_on_stuck_storage(home: Home,
     assert [line.split("/")[0].split() for line in stuck] == [["failed", *each.split()] for each in subjects]
 
 
+def test_a_configuration_on_stuck_storage(home: Home, system: Fuse) -> None:
+    """What needs it says so; what is on record is let go of without it."""
+    home.plugin().add("v")
+    assert home.mount().code == 0
+    home.env["DVDCLI_CONFIG"] = f"{system.path}/dvdcli.toml"
+    system.stick()
+    calls = [["mount", "--volumedriver=plug", "--volumename=w"], ["list", "--all"], ["config", "check"]]
+    calls += [["config", "show"], ["check", "--timeout=1"]]
+    for words, done in zip(calls, stuck_calls(home, *calls), strict=True):
+        said = f"{system.path}/dvdcli.toml has not answered for 5 s: its file system is stuck"
+        assert said in done.out + done.err, (words, done)
+        assert done.code != 0, (words, done)
+    assert home.unmount("v", "plug", timeout=SECONDS).code == 0
+    assert home.leftovers() == []
+
+
 def test_completion_with_the_state_on_stuck_storage(home: Home, system: Fuse) -> None:
     """The shell waits for the end of what is printed: nobody who is left behind may have that open."""
     home.plugin().add("v")

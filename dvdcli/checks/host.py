@@ -7,11 +7,11 @@ import platform
 import stat
 import sys
 
-from dvdcli import config, config_check, state
+from dvdcli import config, config_check
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError
 from dvdcli.findings import Finding, failed, from_error, ok, warning
-from dvdcli.linux import aside, mountinfo, paths, places
+from dvdcli.linux import aside, files, mountinfo, paths, places
 from dvdcli.providers import readiness
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ def _configuration(_: Deadline) -> Iterator[Finding]:
 
 def _state(deadline: Deadline) -> Iterator[Finding]:
     path = config.state_directory()
-    state.await_answer(path, deadline)
+    files.await_answer(path, deadline)
     there = places.existing(path)
     if not os.path.isdir(there):
         yield failed(f"{there} is no directory", "move it out of the way")

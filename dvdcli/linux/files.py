@@ -4,8 +4,37 @@ from __future__ import annotations
 
 import os
 
+from dvdcli.errors import TryAgainError
+from dvdcli.linux import mountinfo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dvdcli.clock import Deadline
+
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+_asked: dict[str, TryAgainError | None] = {}
+
+
+def await_answer(path: str, deadline: Deadline) -> None:
+    """Return when the file system that *path* leads to answers; it is asked once in the life of a process.
+
+    Raises TryAgainError where it does not by the *deadline*, and each time after that.
+    """
+    if path not in _asked:
+        try:
+            if mountinfo.may_hang():
+                from dvdcli.linux import aside
+
+                aside.ask(path, deadline)
+            _asked[path] = None
+        except TryAgainError as error:
+            _asked[path] = error
+    failure = _asked[path]
+    if failure is not None:
+        raise failure
 
 
 def read(path: str) -> bytes | None:
