@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from dvdcli.errors import Exit
 from tests.conftest import Home
 from tests.doubles.plugin import Reply
-from tests.expect import refused
+from tests.expect import one_line, refused
 
 # Each of the plugin's calls, and the command that makes it.
 CALLS = {
@@ -68,6 +72,61 @@ def test_a_check_and_a_list_of_all_go_on_to_the_next_plugin(home: Home, slow) ->
     checked = home.run("check", "sound", "Capabilities", "--timeout=1", timeout=SECONDS)
     assert "driver sound" in checked.out
     assert "the plugin 'Capabilities': unix://" in checked.out
+
+
+@contextmanager
+def dripping(server: socket.socket, said: bytes) -> Iterator[None]:
+    """Say a byte of *said* a second to whoever connects, whatever he asks."""
+    over = threading.Event()
+
+    def speak(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            for byte in said:
+                connection.sendall(bytes([byte]))
+                if over.wait(1):
+                    return
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=speak, args=(server.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+def test_a_handshake_of_a_byte_a_second(home: Home) -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    url = f"https://127.0.0.1:{server.getsockname()[1]}"
+    home.config.write_text(f'[drivers.far]\nprovider = "docker"\naddress = "{url}"\ninsecure = true\n')
+    with dripping(server, b"\x16\x03\x03\x40\x00" + bytes(SECONDS)):
+        began = time.monotonic()
+        done = home.run("get", "--volumedriver=far", "--volumename=v", "--timeout=1", timeout=SECONDS)
+    assert time.monotonic() - began < SLACK
+    assert f"the plugin 'far' cannot be reached: {url}: no TLS connection" in refused(done, Exit.TRY_AGAIN)
+
+
+def test_an_engine_of_a_byte_a_second_holds_up_nobody_else(home: Home) -> None:
+    """It is asked for managed plugins, which can be called anything: what has a provider of ours does not need it."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(home.root / "docker.sock"))
+    server.listen()
+    with dripping(server, HEADERS * SECONDS):
+        began = time.monotonic()
+        done = home.run("get", "--volumedriver=managed", "--volumename=v", "--timeout=2", timeout=SECONDS)
+        error = refused(done, Exit.TRY_AGAIN)
+        assert "the Docker Engine: unix://" in error
+        assert "docker.sock did not answer within 1 s" in error
+        home.config.write_text('[drivers.shelf]\nprovider = "local"\n')
+        assert home.run("mount", "--volumedriver=shelf", "--volumename=v", timeout=SECONDS).code == 0
+        built_in = home.run("get", "--volumedriver=scaleio", "--volumename=v", "--timeout=2", timeout=SECONDS)
+        assert "[drivers.scaleio] has no endpoint" in one_line(built_in), "so it got as far as that"
+    assert time.monotonic() - began < SLACK
 
 
 def test_slow_and_in_time_is_right(home: Home) -> None:

@@ -40,9 +40,15 @@ def find(driver: str, config: Config, deadline: Deadline, patience: float) -> tu
 
     from dvdcli.providers import plugins
 
-    plugin = plugins.find(driver, deadline)
+    failure = None
+    try:
+        plugin = plugins.find(driver, deadline)
+    except plugins.EngineError as error:
+        plugin, failure = None, error
     if plugin is None and driver != "docker" and (driver in PROVIDERS or _entry_point(driver)):
         return _make(driver, driver, {}, deadline, patience)
+    if failure is not None:
+        raise failure
     if plugin is None:
         plugin = _await(driver, deadline.sooner(patience))
     return _make("docker", driver, plugin, deadline, patience)

@@ -10,7 +10,7 @@ import stat
 
 from dvdcli import config, fastjson
 from dvdcli.errors import DvdcliError, TryAgainError
-from dvdcli.http import Address, request
+from dvdcli.http import Address, NotSentError, request
 from dvdcli.linux import files
 
 TYPE_CHECKING = False
@@ -19,12 +19,18 @@ if TYPE_CHECKING:
 
     from dvdcli.clock import Deadline
 
+_PATIENCE = 5.0  # seconds that the Engine may take
+
+
+class EngineError(TryAgainError):
+    """The Docker Engine, which knows the managed plugins, listens and does not answer."""
+
 
 def find(name: str, deadline: Deadline) -> dict[str, Any] | None:
     """Return the settings that reach the plugin *name*, None where there is no such plugin.
 
     They are DockerProvider's: address, the TLS files, and for a managed plugin where its paths are on this host.
-    Raises DvdcliError for a description that cannot be used.
+    Raises DvdcliError for a description that cannot be used, EngineError.
     """
     directories = config.plugin_directories()
     for sockets in directories[:1]:
@@ -121,9 +127,11 @@ def _managed(name: str, deadline: Deadline) -> dict[str, Any] | None:
 
 def _ask(engine: Address, path: str, deadline: Deadline) -> Any:
     try:
-        reply = request(engine, "GET", path, b"", deadline)
-    except TryAgainError:
+        reply = request(engine, "GET", path, b"", deadline.sooner(min(_PATIENCE, deadline.left() / 2)))
+    except NotSentError:
         return None  # an Engine that is down manages no plugin
+    except TryAgainError as error:
+        raise EngineError(f"the Docker Engine: {error.message}", "see whether the docker daemon hangs") from error
     try:
         return fastjson.loads_first(reply.body.decode("utf-8", "replace")) if reply.status == 200 else None
     except ValueError:
