@@ -64,6 +64,9 @@ def create(volume: Volume, options: dict[str, str], deadline: Deadline) -> None:
             provider.check(options)
             provider.create(volume.name, options)
             output.to_syslog(f"created the volume {volume}")
+            later = provider.of_mount(options)
+            if later:
+                output.warn(f"{', '.join(later)}: the file system of {volume} is made by its first mount; say it there")
         finally:
             slot.erase_if_empty()
     finally:

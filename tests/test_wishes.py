@@ -136,6 +136,7 @@ ROWS: dict[int, tuple[str, ...]] = {
         "test_go_faults.py::test_fault_17_options_are_split_at_commas",
         "test_ebs.py::test_every_option_reaches_ec2",
         "test_wishes.py::test_16_a_tasks_options_reach_the_storage_system_each_as_it_is",
+        "test_wishes.py::test_16_what_create_has_no_use_for_is_not_swallowed",
         "test_wishes.py::test_16_a_tasks_misspelt_option_is_an_error_and_makes_no_disk",
     ),
     # Read-only, and shared by several hosts [dvdcli 15; rexray 343; marathon 4055].
@@ -460,6 +461,24 @@ def test_16_a_tasks_misspelt_option_is_an_error_and_makes_no_disk(machine, ec2):
     refused(done, USAGE, "'szie'", "size")
     assert ec2.volumes == {}
     assert machine.leftovers() == []
+
+
+@pytest.mark.parametrize("driver", ["ebs", "local"])
+def test_16_what_create_has_no_use_for_is_not_swallowed(machine, ec2, driver):
+    """It makes a blank disk, whatever file system it is told."""
+    words = [*flags("v", driver), "--volumeopts=size=5", "--volumeopts=newFsType=xfs", "--volumeopts=mode=750"]
+    if driver == "local":
+        words[2] = "--volumeopts=size=320M"
+    done = machine.run("create", *words)
+    assert (done.code, done.out) == (0, "")
+    assert f"warning: fsType, mode: the file system of {driver}/v is made by its first mount; say it there" in done.err
+    assert machine.run("create", *words[:3]).err == ""
+    mounted = machine.run("mount", *words)
+    assert (mounted.code, mounted.err) == (0, "")
+    [there] = [mount for mount in mountinfo.read() if mount.path == mounted.out.strip()]
+    assert there.type == "xfs"
+    assert os.stat(there.path).st_mode & 0o7777 == 0o750
+    assert machine.run("unmount", *flags("v", driver)).code == 0
 
 
 # 18, 19, 20

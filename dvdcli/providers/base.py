@@ -156,6 +156,10 @@ class Provider:
         """Make the volume *name*; one that is there is fine."""
         raise NotImplementedError
 
+    def of_mount(self, options: Mapping[str, str]) -> list[str]:
+        """Return which of *options* create() has no use for: they count at the first mount, if they are given there."""
+        return []
+
     def remove(self, name: str) -> None:
         """Destroy the volume *name*; one that is not there is fine."""
         raise NotImplementedError

@@ -121,6 +121,10 @@ class LocalProvider(Provider):
             raise DvdcliError(f"{home} cannot be made: {error.strerror}", "see that directory") from error
         files.sync_directory(self._root)
 
+    def of_mount(self, options: Mapping[str, str]) -> list[str]:
+        """Return the options for the file system of a volume with a size, which is made by the first mount."""
+        return self._images.of_mount(options) if self.option(options, "size") else []
+
     def _compare(self, name: str, size: int) -> None:
         """Raise UsageError where the volume *name*, which is there, has another size than *size* bytes (0 for any)."""
         disk = self._images.find(name) if size else None
