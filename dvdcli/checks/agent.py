@@ -122,7 +122,7 @@ def _registration(given: str) -> Iterator[Finding]:
 
 
 def _work_dir(given: str) -> Iterator[Finding]:
-    if not given.startswith("/"):
+    if not given.startswith("/") or "\0" in given:
         return
     work_dir = os.path.realpath(given)
     bad = 0
