@@ -133,6 +133,9 @@ class Ec2:
             raise _no_credentials(error) from error
         except (failures.BotoCoreError, ResponseParserError) as error:
             raise DvdcliError(f"{action}: {error}", "see the driver's settings and AWS's own") from error
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            # What botocore makes of an answer that is not in EC2's form: a size that is no number, say.
+            raise DvdcliError(f"{action}: the answer cannot be read: {error}", "see the endpoint") from error
         return answer
 
     def _configured_region(self) -> str:
