@@ -86,8 +86,12 @@ def _from_json(path: str, data: bytes) -> dict[str, Any]:
         raise DvdcliError(f"{path} has no Addr", "mend the plugin's description")
     settings: dict[str, Any] = {"address": _checked(path, address)}
     names = (("ca_file", "CAFile"), ("cert_file", "CertFile"), ("key_file", "KeyFile"))
-    found = {ours: field(tls, theirs) for ours, theirs in names}
-    settings.update({key: value for key, value in found.items() if isinstance(value, str) and value})
+    for ours, theirs in names:
+        value = field(tls, theirs)
+        if isinstance(value, str) and value:
+            if not _is_path(value):
+                raise DvdcliError(f"{path}: {theirs} is no path", "mend the plugin's description")
+            settings[ours] = value
     if field(tls, "InsecureSkipVerify") is True:
         settings["insecure"] = True
     return settings

@@ -23,6 +23,7 @@ _ANSWER = 30.0  # seconds that one answer may take
 _CONNECT = 5.0
 _LEAVING = 3.0  # seconds that a logout may take, whatever the call itself had left
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds, doubled in between
+_LONGEST_SAYING = 4096  # characters of an error
 _BUSY = frozenset((502, 503, 504))  # a gateway that has just lost its MDM
 
 NOT_FOUND = frozenset((78, 79))
@@ -289,4 +290,5 @@ def _answer(reply: Any, what: str) -> Any:
         number = int(told.get("errorCode") or 0)
     except (TypeError, ValueError):
         number = 0
-    raise GatewayError(what, reply.status_code, number, str(told.get("message") or reply.reason or ""))
+    message = str(told.get("message") or reply.reason or "")[:_LONGEST_SAYING]
+    raise GatewayError(what, reply.status_code, number, message)
