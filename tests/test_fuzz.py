@@ -215,3 +215,29 @@ def test_the_worst_command_lines(home: Home, argv: list[str]) -> None:
     assert done.code != Exit.DONE
     assert "bug" not in done.err
     assert home.leftovers() == []
+
+
+def test_a_key_with_a_passphrase_asks_nobody_for_it(home: Home) -> None:
+    """OpenSSL would ask on the terminal, and wait: agents have none, people would wonder."""
+    from cryptography.hazmat.primitives import serialization
+    from trustme import CA
+
+    leaf = CA().issue_cert("localhost")
+    key = serialization.load_pem_private_key(leaf.private_key_pem.bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
+    )
+    for name, data in (("key.pem", locked), ("cert.pem", leaf.cert_chain_pems[0].bytes())):
+        (home.root / name).write_bytes(data)
+        (home.root / name).chmod(0o600)
+    tls = {"InsecureSkipVerify": True, "CertFile": f"{home.root}/cert.pem", "KeyFile": f"{home.root}/key.pem"}
+    (home.specs / "plug.json").write_text(json.dumps({"Addr": "https://127.0.0.1:1", "TLSConfig": tls}))
+    line = f"{home.command} mount --volumedriver=plug --volumename=v"
+    # script gives it a terminal of its own
+    done = subprocess.run(
+        ["script", "-qec", line, "/dev/null"], env=home.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == Exit.FAILURE
+    assert b"a TLS file cannot be used" in done.stdout
+    assert b"pass phrase" not in done.stdout
