@@ -136,7 +136,7 @@ class Ec2:
         except (failures.BotoCoreError, ResponseParserError) as error:
             why = str(error)[:_LONGEST_SAYING]
             raise DvdcliError(f"{action}: {why}", "see the driver's settings and AWS's own") from error
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # What botocore makes of an answer that is not in EC2's form: a size that is no number, say.
             why = str(error)[:_LONGEST_SAYING]
             raise DvdcliError(f"{action}: the answer cannot be read: {why}", "see the endpoint") from error
