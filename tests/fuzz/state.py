@@ -12,7 +12,7 @@ from dvdcli.claims import Claim
 from dvdcli.clock import Deadline
 from dvdcli.containers import Container
 from dvdcli.errors import NewerError, TryAgainError, UsageError
-from dvdcli.linux import holders
+from dvdcli.linux import holders, mountinfo
 from dvdcli.providers.ebs.ec2 import Ec2
 from dvdcli.providers.scaleio.gateway import Gateway
 from dvdcli.state import State, boot_id
@@ -71,7 +71,9 @@ def _nobody(*_: object, **more: object) -> None:
 def one_input(world: World, data: bytes) -> None:
     with (
         mock.patch.object(Ec2, "call", _nobody), mock.patch.object(Gateway, "_once", _nobody),
-        mock.patch.multiple(holders, below=lambda path: [], all_of=lambda number, path="": []),  # it asks every process
+        # These ask every process of the host.
+        mock.patch.multiple(holders, below=lambda path: [], all_of=lambda number, path="": []),
+        mock.patch.object(mountinfo, "users", lambda path, servers=(): []),
     ):  # fmt: skip
         _judge(world, data)
 

@@ -46,8 +46,9 @@ class World:
     """The directories that a target may write in; they are empty for each input."""
 
     def __init__(self) -> None:
-        # Not in /tmp: tasks may have container paths there, and none is where our state is.
-        self.root = Path(os.path.realpath(tempfile.mkdtemp(prefix="fuzz", dir="/var/tmp")))
+        # In memory, it is emptied so often; not in /tmp, where tasks may have volumes, and none is where our state is.
+        place = next(path for path in ("/dev/shm", "/var/tmp") if os.access(path, os.W_OK))
+        self.root = Path(os.path.realpath(tempfile.mkdtemp(prefix="fuzz", dir=place)))
         self.owner = os.getpid()
         self.state = self.root / "state"
         self.sockets = self.root / "run"
