@@ -217,6 +217,25 @@ def test_the_worst_command_lines(home: Home, argv: list[str]) -> None:
     assert home.leftovers() == []
 
 
+@pytest.mark.parametrize("name", ["record.json", "holds/name:host.json"])
+def test_a_fifo_in_the_place_of_a_file_of_the_state_keeps_nobody_waiting(home: Home, name: str) -> None:
+    assert home.mount("v", "local").code == 0
+    path = home.slot("v", "local") / name
+    path.unlink()
+    os.mkfifo(path)
+    for argv in (["list"], ["recover"], ["mount", "--volumedriver=local", "--volumename=v"], ["recover"]):
+        assert "bug" not in home.run(*argv, timeout=20).err
+    assert home.unmount("v", "local", timeout=20).code == 0
+
+
+def test_a_description_of_a_plugin_that_is_a_fifo_or_a_device_keeps_nobody_waiting(home: Home) -> None:
+    os.mkfifo(home.specs / "plug.spec")
+    assert "is no address" in refused(home.mount(timeout=20), Exit.FAILURE)
+    (home.specs / "plug.spec").unlink()
+    (home.specs / "plug.json").symlink_to("/dev/zero")
+    assert "File too large" in refused(home.mount(timeout=60), Exit.FAILURE)
+
+
 def test_a_key_with_a_passphrase_asks_nobody_for_it(home: Home) -> None:
     """OpenSSL would ask on the terminal, and wait: agents have none, people would wonder."""
     from cryptography.hazmat.primitives import serialization

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 TARGETS = (
-    "agent", "agent_http", "argv", "bind", "blocks", "checkpoint", "configuration", "ec2", "engine", "fastjson", "imds",
+    "agent", "agent_http", "argv", "bind", "blocks", "checkpoint", "completing", "configuration", "ec2", "engine", "fastjson", "imds",
     "isolator", "mountinfo", "options", "plugin", "plugin_files", "proc_unix", "scaleio", "state",
 )  # fmt: skip
 CORPUS = Path(__file__).parent / "corpus"

@@ -31,7 +31,7 @@ _NOT_RUN = ("bind", "check", "--metrics")  # mounts, asks everybody, and writes 
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Send what is printed to nowhere."""
     null, kept = os.open(os.devnull, os.O_WRONLY), os.dup(1)
     os.dup2(null, 1)
@@ -52,7 +52,7 @@ def one_input(world: World, data: bytes) -> None:
     call = hook.parse(argv)
     doors = Doors()
     with (
-        _quiet(),
+        quiet(),
         mock.patch.multiple(lifecycle, mount=doors.mount, unmount=doors.unmount),
         mock.patch.object(hook, "parse_options", doors.parse_options),
         mock.patch("dvdcli.flags.parse_options", doors.parse_options),

@@ -73,7 +73,7 @@ def one_input(world: World, data: bytes) -> None:
         mock.patch.object(Ec2, "call", _nobody), mock.patch.object(Gateway, "_once", _nobody),
         # These ask every process of the host.
         mock.patch.multiple(holders, below=lambda path: [], all_of=lambda number, path="": []),
-        mock.patch.object(mountinfo, "users", lambda path, servers=(): []),
+        mock.patch.object(mountinfo, "users", return_value=[]),
     ):  # fmt: skip
         _judge(world, data)
 
