@@ -114,7 +114,8 @@ def _managed(name: str, deadline: Deadline) -> dict[str, Any] | None:
     root = field(_ask(engine, "/info", deadline), "DockerRootDir")
     if not _is_path(interface) or "/" in interface or interface in (".", ".."):
         raise DvdcliError(f"the Docker plugin {name!r} names no socket", "see docker plugin inspect")
-    home = f"{root if _is_path(root) and root.startswith('/') else '/var/lib/docker'}/plugins/{identity}"
+    root = root if _is_path(root) and root.startswith("/") else "/var/lib/docker"
+    home = f"/{os.path.normpath(root).strip('/')}/plugins/{identity}".replace("//", "/", 1)
     sockets = config.plugin_directories()[0]
     settings: dict[str, Any] = {"address": f"unix://{sockets}/{identity}/{interface}", "rootfs": f"{home}/rootfs"}
     if _is_path(propagated) and propagated.startswith("/"):

@@ -86,7 +86,7 @@ def _run(name: str, seconds: int, seed: int) -> None:
     for number, each in enumerate([*module.SEEDS, *(path.read_bytes() for path in corpus(name))]):
         (work / f"seed-{number}").write_bytes(each)
     flags: list[Any] = [
-        f"-max_total_time={seconds}", f"-seed={seed}", "-max_len=70000", "-timeout=120", "-rss_limit_mb=4096",
+        f"-max_total_time={seconds}", f"-seed={seed}", "-max_len=70000", "-timeout=120", "-report_slow_units=1000", "-rss_limit_mb=4096",
         "-print_final_stats=1", f"-artifact_prefix={_directory(name)}/", "-verbosity=0", str(work),
     ]  # fmt: skip
     atheris.Setup([sys.argv[0], *flags], one, custom_mutator=mutate)
