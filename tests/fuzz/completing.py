@@ -26,6 +26,7 @@ def one_input(world: World, data: bytes) -> None:
         quiet(), mock.patch.dict(os.environ, given),
         mock.patch.object(threading, "excepthook", lambda told: failed.append(told.exc_value)),
         mock.patch.object(completion, "_found", completion._Collector()),
+        mock.patch.object(completion, "PATIENCE", 60.0),  # once it is over, the process ends: here that is ours
         refused(),
     ):  # fmt: skip
         assert completion.run(cli.dvdcli, shell) in (0, 2)
