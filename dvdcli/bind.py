@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _PATIENCE = 10.0  # seconds that a file system may take to answer
 
 
+_NOBODY = 2**32 - 1  # chown(2)'s "leave it": no id
+
+
 class Bind:
     """One volume and its place.
 
@@ -60,15 +63,17 @@ class Bind:
             owner = fields.pop("owner", None)
             if owner is not None:
                 uid, gid = owner
-                if type(uid) is not int or type(gid) is not int:
-                    raise ValueError("owner is no pair of numbers")
+                if not all(type(number) is int and 0 <= number < _NOBODY for number in (uid, gid)):
+                    raise ValueError("owner is no pair of ids")
                 owner = (uid, gid)
             values = {key: fields.pop(key, "") for key in ("source", "base", "through", "path")}
             read_only = fields.pop("read_only", False)
             if fields or type(read_only) is not bool or not all(type(value) is str for value in values.values()):
                 raise ValueError("there is more in it than a bind has")
+            if b"\0" in b"".join(map(os.fsencode, values.values())):
+                raise ValueError("a path has a NUL in it")
         except (ValueError, TypeError, AttributeError) as error:
-            raise UsageError(f"{word!a} describes no bind: {error}", "mount --isolator makes these") from error
+            raise UsageError(f"{word[:200]!a} describes no bind: {error}", "mount --isolator makes these") from error
         for key in ("source", "base"):
             if not values[key].startswith("/"):
                 raise UsageError(f"the {key} {values[key]!a} of a bind is no absolute path")

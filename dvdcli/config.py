@@ -25,6 +25,7 @@ SYSTEM = (
 )  # fmt: skip
 _RUN = ("/run", "/var/run")  # there are mounts of plugins below
 _PATIENCE = 5.0  # seconds
+_DEEPEST = 50
 TOP = ("agent", "drivers", "explicit_create")  # what a configuration file can have at its top
 
 
@@ -205,8 +206,10 @@ def read_file(path: str) -> dict[str, Any]:
     with file:
         _check_owner(path, os.fstat(descriptor))
         try:
-            return tomllib.load(file)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
+            data = tomllib.load(file)
+            _check_depth(data)
+            return data
+        except (ValueError, OSError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, 5,000 digits
             raise wrong(path, str(error)) from error
 
 
@@ -216,6 +219,19 @@ def _await_answer(path: str) -> None:
 
     if path:
         files.await_answer(path, Deadline(_PATIENCE))
+
+
+def _check_depth(data: dict[str, Any]) -> None:
+    """Raise ValueError where *data* is nested deeper than anybody means it: who prints it would run out of stack."""
+    level: list[Any] = [data]
+    for _ in range(_DEEPEST):
+        level = [
+            inner for each in level for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, (dict, list))
+        ]  # fmt: skip
+        if not level:
+            return
+    raise ValueError("nested too deeply")
 
 
 def faults(data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

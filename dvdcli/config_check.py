@@ -122,7 +122,7 @@ def _file_faults(
     """Return each file that is named and cannot be read, and each secret that others can read."""
     for key in keys:
         value = table.get(key.name)
-        if not value or not isinstance(value, str):
+        if not value or not isinstance(value, str) or "\0" in value:
             continue
         is_file = key.name.endswith("_file")
         try:

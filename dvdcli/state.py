@@ -20,7 +20,7 @@ from dvdcli.config import state_directory
 from dvdcli.errors import NewerError, StateError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
-from dvdcli.volume import SCHEMA, Hold, Record, Volume, decode, encode
+from dvdcli.volume import SCHEMA, Hold, Record, Volume, decode, encode, is_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -243,6 +243,8 @@ class Slot:
             fields = fastjson.loads(files.read(path) or b"")
             refuse_newer(path, fields)
             who, of_boot = fields.pop("who"), fields.pop("boot")
+            if not is_time(fields.get("since", {})):
+                del fields["since"]
             if isinstance(who, str) and isinstance(of_boot, str) and encode(who) == stem:
                 return Hold(who, of_boot, fields)
         except (ValueError, KeyError):

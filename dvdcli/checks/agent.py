@@ -124,7 +124,7 @@ def _registration(given: str) -> Iterator[Finding]:
 
 
 def _work_dir(given: str) -> Iterator[Finding]:
-    if not given.startswith("/"):
+    if not given.startswith("/") or "\0" in given:
         return
     work_dir = _real(given)
     bad = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from dvdcli.errors import TryAgainError
@@ -11,7 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dvdcli.clock import Deadline
 
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO in a file's place keeps nobody waiting
+_LONGEST = 64 << 20  # bytes: what is longer is none of ours, a device without an end perhaps
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -44,9 +46,12 @@ def read(path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     try:
-        chunks = []
+        chunks, size = [], 0
         while chunk := os.read(descriptor, 65536):
             chunks.append(chunk)
+            size += len(chunk)
+            if size > _LONGEST:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         return b"".join(chunks)
     finally:
         os.close(descriptor)

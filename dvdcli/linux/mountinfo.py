@@ -73,7 +73,7 @@ class Mount:
             return False
         try:
             status = os.lstat(self.source)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL, which no kernel writes
             return False
         return stat.S_ISBLK(status.st_mode) and f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}" == number
 

@@ -259,3 +259,5 @@ def unusable_settings(
             yield key, UsageError(f"[drivers.{driver}] has an unknown setting {key!r}", hint(key, known))
         elif type(value) is not known[key].kind:
             yield key, UsageError(f"[drivers.{driver}] {key} is no {known[key].kind.__name__}")
+        elif isinstance(value, str) and "\0" in value:
+            yield key, UsageError(f"[drivers.{driver}] {key} has a NUL in it")
