@@ -6,6 +6,7 @@ import json
 import os
 
 from dvdcli import containers, fastjson, group, mesos, placing, targets
+from dvdcli.clock import Deadline
 from dvdcli.errors import UsageError
 from dvdcli.mesos import Prepare, Request
 from dvdcli.wanted import wanted
@@ -71,7 +72,7 @@ def _mount(fields: object) -> None:
     if not asked:
         return
     assert request.timeout is None or 0 < request.timeout <= 86400
-    places = targets.plan(request, asked)
+    places = targets.plan(request, asked, Deadline(60.0))
     plain, binds = placing.split(asked, places, ["/mnt/volume"] * len(asked))
     for each in binds:
         check_text(each.to_argument())
