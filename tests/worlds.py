@@ -15,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dvdcli.containers import directory_name
 from dvdcli.linux import mountinfo
+from dvdcli.volume import encode
 from tests.blocks import backing_files_below
 from tests.conftest import Done, Home
 from tests.ebs import Cloud
@@ -29,7 +31,10 @@ class World:
     driver = ""
     double: Any = None  # of the storage system, where that is somewhere else
     options: tuple[str, ...] = ()  # of a new volume
+    larger: tuple[str, ...] = ()  # what makes it larger; nothing where no volume has a size
     attachers: frozenset[str] = frozenset()  # the programs that an attach runs
+    claimed = True  # whether a record of it needs a claim
+    keeps_data = True
     home: Home
 
     def volumes(self) -> list[str]:
@@ -111,7 +116,7 @@ class World:
         """Return the places of this world where something is mounted."""
         return sorted(mount.path for mount in mountinfo.read() if mount.path.startswith(f"{self.home.root}/"))
 
-    def slots(self) -> dict[str, dict[str, object]]:
+    def slots(self) -> dict[str, dict[str, Any]]:
         return {str(row["name"]): row for row in self.home.mounts()}
 
     def check_agreement(self, most: int = 1) -> list[str]:
@@ -122,24 +127,32 @@ class World:
         rows = self.slots()
         names = sorted(rows)
         assert {row["status"] for row in rows.values()} <= {"mounted"}, rows
-        assert self.mounts() == sorted(str(row["mountpoint"]) for row in rows.values())
-        assert sorted(self.attached()) == names, (self.attached(), names)
+        self.check_books(rows)
         assert self.strays() == []
         volumes = self.volumes()
         assert len(volumes) == len(set(volumes)) <= most, volumes
         expected = set()
         for name, row in rows.items():
             slot = f"volumes/{self.driver}/{name}"
-            expected |= {f"{slot}/lock", f"{slot}/record.json", *(f"{slot}/holds/{who}.json" for who in row["holds"])}
-            claim = self.home.record(name, self.driver)["claim"]
-            assert claim, row
+            expected |= {f"{slot}/lock", f"{slot}/record.json"}
+            expected |= {f"{slot}/holds/{encode(str(who))}.json" for who in row["holds"]}
+            for who in row["holds"]:
+                if who.startswith("container:"):
+                    container = f"containers/{directory_name(who)}"
+                    expected |= {f"{container}/lock", f"{container}/container.json"}
+            assert bool(self.home.record(name, self.driver)["claim"]) == self.claimed, row
         left = set(self.home.leftovers())
         claims = {path for path in left if path.startswith("claims/")}
         assert left - claims == expected, (left, expected)
-        assert len([path for path in claims if path.endswith("/claim.json")]) == len(rows), claims
+        assert len([path for path in claims if path.endswith("/claim.json")]) == len(rows) * self.claimed, claims
         assert {os.path.basename(path) for path in claims} <= {"claim.json", "lock"}, claims
         assert self.processes() == []
         return names
+
+    def check_books(self, rows: dict[str, dict[str, Any]]) -> None:
+        """What is on record in *rows* is mounted and attached, and nothing else is."""
+        assert self.mounts() == sorted(str(row["mountpoint"]) for row in rows.values())
+        assert sorted(self.attached()) == sorted(rows), (self.attached(), rows)
 
     def processes(self) -> list[str]:
         """Return the processes that work on something of this world, this one excepted."""
@@ -181,6 +194,7 @@ class LocalWorld(World):
 
     driver = "local"
     options = ("--volumeopts=size=16M",)
+    larger = ("--volumeopts=size=32M",)
     attachers = frozenset(("losetup",))
 
     def __init__(self, command: Path) -> None:
@@ -224,6 +238,7 @@ class EbsWorld(World):
 
     driver = "ebs"
     options = ("--volumeopts=size=1",)
+    larger = ("--volumeopts=size=2",)
 
     def __init__(self, command: Path) -> None:
         self.cloud = Cloud(command)
@@ -291,6 +306,7 @@ class ScaleIoWorld(World):
 
     driver = "scaleio"
     options = ("--volumeopts=size=8",)
+    larger = ("--volumeopts=size=16",)
     attachers = frozenset(("drv_cfg",))
 
     def __init__(self, command: Path) -> None:
