@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import IS_ROOT, Home
+from tests.doubles.plugin import Reply, err
 from tests.worlds import WORLDS, LocalWorld, World
 
 
@@ -50,6 +51,19 @@ class PluginWorld(World):
 
     def reboot(self) -> None:
         self.home.reboot()
+
+    def watch(self, seen: Callable[[str, str], None]) -> None:
+        self.plugin.before = lambda method: seen(method, "before")
+        self.plugin.after = lambda method: seen(method, "after")
+
+    def answer(self, name: str, before: int, replies: list[Any]) -> None:
+        self.plugin.next(name, *[Reply()] * before, *replies)
+
+    def lost(self, carried_out: bool) -> Any:
+        return Reply(raw=b"", act=carried_out)
+
+    def error(self, lasting: bool) -> Any:
+        return err("something failed", 200 if lasting else 500)
 
     def told(self) -> list[str]:
         return [name for name, _ in self.plugin.calls]

@@ -28,8 +28,8 @@ SHARDS = 8
 MODES = ("killed", "child", "failing", "held", "interrupted")
 PARTS = ["sample"] if LEVEL == "sample" else [f"{mode} {n}" for mode in MODES for n in range(SHARDS)]
 # In CI: how many of each mode, of each scene; the storage systems' calls cost most.
-MOST = {"docker": (5, 0, 4, 2, 1), "directory": (3, 0, 3, 1, 1), "local": (2, 3, 2, 1, 1)}
-FEW = (1, 2, 1, 0, 1)
+MOST = {"docker": (2, 0, 2, 1, 1), "directory": (1, 0, 1, 1, 0), "local": (1, 2, 1, 1, 0)}
+FEW = (1, 1, 1, 0, 0)
 FAILED = (0, 1, 5, 6)
 # How often these are called depends on when an answer comes.
 VARYING = ("poll", "recvfrom", "sendto", "write", "futex", "wait4", "ioctl", "openat")
@@ -107,7 +107,8 @@ def strike(scene: Scene, hit: Hit, trace: walking.Trace) -> tuple[subprocess.Com
         assert (done.returncode, done.stderr) == (0, b""), done
         return done, True
     done = walking.inject(scene, hit.point, f"error={hit.error}")
-    letting_go = scene.verb == "unmount" and hit.error == "ENOSPC"
+    # Letting go needs no space; only a file that is there is opened as if it were to be made.
+    letting_go = scene.verb == "unmount" and hit.error == "ENOSPC" and hit.point.name != "openat"
     assert done.returncode in ((0,) if letting_go else FAILED), done
     assert scene.verb != "mount" or bool(done.stdout) == (done.returncode == 0), done
     assert b"bug" not in done.stderr
@@ -132,8 +133,8 @@ def test_hit_anywhere(world: str, name: str, part: str, record_property: Any) ->
             assert reached or (hit.point and hit.point.name in VARYING), f"{hit} was not reached"
             counts[f"{hit.mode} {hit.point.name if hit.point else 'everywhere'}"] += 1
             scene.finish(done, hit, hit.then)
-        except AssertionError as error:
-            failures.append(f"{world} {name}, {hit}: {error}\n    because {error.__cause__!r}")
+        except Exception as error:
+            failures.append(f"{world} {name}, {hit}: {error!r}\n    because {error.__cause__!r}")
             scene = None
             if LEVEL == "sample":
                 break
@@ -148,11 +149,11 @@ def test_hit_anywhere(world: str, name: str, part: str, record_property: Any) ->
 
 @pytest.mark.parametrize(("world", "name"), scenes.pairs())
 def test_every_step_is_known(world: str, name: str) -> None:
-    walk_ledger.check(world, name, trace_of(world, name).steps)
+    walk_ledger.check(walk_ledger.STEPS, world, name, walk_ledger.folded(trace_of(world, name).steps))
 
 
 def test_no_scene_is_left_over() -> None:
-    assert set(walk_ledger.read()) == {f"{world} {name}" for world, name in scenes.pairs()}
+    assert set(walk_ledger.read(walk_ledger.STEPS)) == {f"{world} {name}" for world, name in scenes.pairs()}
 
 
 def test_every_command_has_a_scene_or_changes_nothing() -> None:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import difflib
 import functools
 import subprocess
+import sys
 import textwrap
 import tomllib
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-FILE = Path(__file__).with_name("walk_points.toml")
-HEAD = "# What every scene of the crash walk does outside, in order. `make crash-walk-steps` writes this anew.\n"
+STEPS, REQUESTS = (Path(__file__).with_name(f"walk_{name}.toml") for name in ("points", "requests"))
+HEADS = {
+    STEPS: "# What every scene of the crash walk does outside, in order. `make crash-walk-steps` writes this anew.\n",
+    REQUESTS: "# What every scene of the crash walk asks of its storage system. `make crash-walk-steps` writes this anew.\n",
+}
 
 
 def folded(steps: Sequence[str]) -> list[str]:
@@ -25,43 +29,49 @@ def folded(steps: Sequence[str]) -> list[str]:
 
 
 @functools.cache
-def read() -> dict[str, list[str]]:
-    data = tomllib.loads(FILE.read_text()) if FILE.exists() else {}
+def read(file: Path) -> dict[str, list[str]]:
+    data = tomllib.loads(file.read_text()) if file.exists() else {}
     return {scene: " ".join(text.split()).split("; ") for scene, text in data.items()}
 
 
-def check(world: str, name: str, steps: Sequence[str]) -> None:
-    """Assert that these are the steps of the scene."""
-    known, now = read().get(f"{world} {name}", []), folded(steps)
+def check(file: Path, world: str, name: str, now: Sequence[str]) -> None:
+    """Assert that these are the steps, or the requests, of the scene."""
+    known = read(file).get(f"{world} {name}", [])
     differences = [line for line in difflib.ndiff(known, now) if line[0] in "+-"]
     assert known == now, (
-        f"{world} {name} takes other steps than {FILE.name} says. Is each new one walked, and does a kill before it, or "
+        f"{world} {name} takes other steps than {file.name} says. Is each new one walked, and does a kill before it, or "
         "its failure, leave nothing behind? Then run `make crash-walk-steps`.\n" + "\n".join(differences)
     )
 
 
-def write(scenes: dict[str, Sequence[str]]) -> None:
+def write(file: Path, scenes: dict[str, Sequence[str]]) -> None:
     blocks = []
     for name, steps in scenes.items():
-        text = textwrap.fill("; ".join(folded(steps)), 118, break_long_words=False, break_on_hyphens=False)
+        text = textwrap.fill("; ".join(steps), 118, break_long_words=False, break_on_hyphens=False)
         blocks.append(f'"{name}" = """\n{text}"""\n')
-    FILE.write_text(HEAD + "\n" + "\n".join(blocks))
+    file.write_text(HEADS[file] + "\n" + "\n".join(blocks))
 
 
-def main() -> None:
+def main(wanted: Sequence[str]) -> None:
+    """Write all anew, or the scenes that are *wanted*, as `ebs unmount`."""
     from tests.scenes import AGAIN, make, pairs
     from tests.walk import Trace
 
-    found: dict[str, Sequence[str]] = {}
+    steps, requests = dict(read(STEPS)), dict(read(REQUESTS))
+    names = [f"{world} {name}" for world, name in pairs()]
     for world, name in pairs():
+        if wanted and f"{world} {name}" not in wanted:
+            continue
         scene = make(world, name)
-        found[f"{world} {name}"] = Trace(scene).steps
+        steps[f"{world} {name}"] = folded(Trace(scene).steps)
+        requests[f"{world} {name}"] = scene.world.told()
         scene.finish(subprocess.CompletedProcess([], 0, b"", b""), "nothing", AGAIN)
         if scene.reusable:
             scene.close()
-        print(f"{world} {name}: {len(found[f'{world} {name}'])} steps", flush=True)
-    write(found)
+        print(f"{world} {name}: {len(steps[f'{world} {name}'])} steps", flush=True)
+        write(STEPS, {name: steps[name] for name in names if name in steps})
+        write(REQUESTS, {name: requests[name] for name in names if requests.get(name)})
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
