@@ -12,14 +12,14 @@ import functools
 import subprocess
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests import scenes, walk_ledger
 from tests import walk as walking
-from tests.scenes import AGAIN, RECOVER, THENS, Scene
+from tests.scenes import AGAIN, THENS, Scene
 from tests.walk import LEVEL, WHOLE, Point, Strike
 
 pytestmark = [walking.needs_strace, pytest.mark.root]
@@ -51,6 +51,7 @@ class Hit(NamedTuple):
 def trace_of(world: str, name: str) -> walking.Trace:
     scene = scenes.make(world, name)
     trace = walking.Trace(scene)
+    trace.requests = scene.world.told()
     scene.finish(subprocess.CompletedProcess([], 0, b"", b""), "nothing", AGAIN)
     if scene.reusable:
         scene.close()
@@ -149,7 +150,9 @@ def test_hit_anywhere(world: str, name: str, part: str, record_property: Any) ->
 
 @pytest.mark.parametrize(("world", "name"), scenes.pairs())
 def test_every_step_is_known(world: str, name: str) -> None:
-    walk_ledger.check(walk_ledger.STEPS, world, name, walk_ledger.folded(trace_of(world, name).steps))
+    trace = trace_of(world, name)
+    walk_ledger.check(walk_ledger.STEPS, world, name, walk_ledger.folded(trace.steps))
+    walk_ledger.check(walk_ledger.REQUESTS, world, name, trace.requests)
 
 
 def test_no_scene_is_left_over() -> None:

@@ -1,7 +1,7 @@
 """Every request to a storage system, of every command: kill -9 before and after it, no answer, an error for one.
 
 Then the same call again, or recover, mends. The requests of each scene are in walk_requests.toml: one that is new is
-not walked past. `make crash-walk` takes every request; CI a sample.
+not walked past, for test_crash_walk.py compares. `make crash-walk` takes every request; CI a sample.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 from tests import scenes, walk_ledger
 from tests import walk as walking
-from tests.scenes import AGAIN, THENS, Scene
+from tests.scenes import THENS, Scene
 from tests.walk import LEVEL
 
 pytestmark = pytest.mark.root
@@ -26,7 +26,7 @@ TRY_AGAIN = 5
 FAILED = (0, 1, 3, 4, TRY_AGAIN)
 # Not repeated within one call, when the answer is lost: it would be carried out twice.
 NOT_REPEATED = ("createVolume",)
-# Answers in a row that are lost: of EC2's more than the three that botocore asks for, and than the call's way back does.
+# Answers in a row: of EC2's more than the three that botocore asks for, and than the call's way back does.
 LASTING = {"ebs": 9, "scaleio": 2, "docker": 2}
 REQUESTS = walk_ledger.read(walk_ledger.REQUESTS)
 SHARDS = 1 if LEVEL == "sample" else 8
@@ -137,14 +137,3 @@ def test_hit_at_any_request(pair: str, shard: int, record_property: Any) -> None
 
 def test_no_scene_is_left_over() -> None:
     assert set(REQUESTS) <= {f"{world} {name}" for world, name in scenes.pairs()}
-
-
-def test_every_request_is_known() -> None:
-    """Of one scene of each storage system here; test_crash_walk.py compares them all, where it traces them."""
-    for pair in ("docker mount", "ebs unmount", "scaleio unmount"):
-        world, _, name = pair.partition(" ")
-        scene = scenes.make(world, name)
-        done = walking.run(scene)
-        walk_ledger.check(walk_ledger.REQUESTS, world, name, scene.world.told())
-        scene.finish(done, "nothing", AGAIN)
-        scene.close()

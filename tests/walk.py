@@ -161,6 +161,7 @@ class Trace:
         self.own: list[tuple[Point, str]] = []
         self.children: list[tuple[str, int, int, str, str]] = []  # program, instance, number, name, line
         self.steps: list[str] = []
+        self.requests: list[str] = []  # to the storage system, where who traces knows them
         counts: Counter[str] = Counter()
         running: dict[str, tuple[str, int, int]] = {}  # by pid: program, instance, system calls so far
         instances: Counter[str] = Counter()
@@ -219,7 +220,9 @@ _ALWAYS = frozenset((
     "fchmodat", "chown", "fchown", "fchownat", "sendto", "sendmsg", "connect", "flock", "clone", "clone3", "fork",
     "vfork", "wait4", "waitid", "exit_group", "mount", "umount2", "fsmount", "fsconfig", "move_mount", "mount_setattr",
 ))  # fmt: skip
-_LOOKS = re.compile(r"ioctl\(.*(TCGETS|LOOP_GET_STATUS|BLKGETSIZE|BLKSSZGET|BLKPBSZGET|BLKROGET|GETFLAGS|FIONBIO|FIOCLEX|FIONCLEX)")
+_LOOKS = re.compile(
+    r"ioctl\(.*(TCGETS|LOOP_GET_STATUS|BLKGETSIZE|BLKSSZGET|BLKPBSZGET|BLKROGET|GETFLAGS|FIONBIO|FIOCLEX|FIONCLEX)"
+)
 _OF_PYTHON = re.compile(r'"[^"]*(site-packages|/lib/python3|__pycache__|/etc/ssl|\.pyc)')
 
 
@@ -236,7 +239,7 @@ def changes(name: str, line: str) -> bool:
 
 
 def step_of(home: Home, name: str, line: str) -> str:
-    """Return what a system call changes outside, in words that no kernel, libc or Python makes different; "" if nothing.
+    """Return what a system call changes outside, in words that are the same with any kernel, libc and Python, or "".
 
     Which programs run is a step of theirs, how they are started is none; what is sent is in the requests' own ledger.
     """
@@ -252,7 +255,7 @@ def step_of(home: Home, name: str, line: str) -> str:
         return f"connect {_normal(home, place.group(1))}" if str(home.root) in line else ""
     if name == "write" and re.search(r"write\(1<", line):
         return "answer"
-    paths = re.findall(r'"([^"]*)"', line) if "\"" in line and name not in ("write", "pwrite64") else []
+    paths = re.findall(r'"([^"]*)"', line) if '"' in line and name not in ("write", "pwrite64") else []
     opened = re.search(r"\(\d+<(/[^>]*)>", line)
     path = paths[-1] if name.startswith(("rename", "link", "symlink")) and paths else paths[0] if paths else ""
     if name == "mount":

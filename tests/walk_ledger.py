@@ -1,4 +1,4 @@
-"""The steps of each scene that is walked, as tests/walk_points.toml has them: `python -m tests.walk_ledger` rewrites it.
+"""The steps of each scene that is walked, as walk_points.toml has them; `python -m tests.walk_ledger` writes it anew.
 
 A step is what changes the world outside: a file made, written, made durable, renamed or gone, a mount, a connection, a
 program run. How a libc or a Python comes to it makes no difference, nor do the calls of the programs that are run.
@@ -18,8 +18,8 @@ from pathlib import Path
 
 STEPS, REQUESTS = (Path(__file__).with_name(f"walk_{name}.toml") for name in ("points", "requests"))
 HEADS = {
-    STEPS: "# What every scene of the crash walk does outside, in order. `make crash-walk-steps` writes this anew.\n",
-    REQUESTS: "# What every scene of the crash walk asks of its storage system. `make crash-walk-steps` writes this anew.\n",
+    STEPS: "# What each scene of the crash walk does outside, in order. `make crash-walk-steps` writes this anew.\n",
+    REQUESTS: "# What each scene of the crash walk asks of its storage. `make crash-walk-steps` writes this anew.\n",
 }
 
 
@@ -38,9 +38,10 @@ def check(file: Path, world: str, name: str, now: Sequence[str]) -> None:
     """Assert that these are the steps, or the requests, of the scene."""
     known = read(file).get(f"{world} {name}", [])
     differences = [line for line in difflib.ndiff(known, now) if line[0] in "+-"]
+    only = " and ".join([world, *name.split()])
     assert known == now, (
-        f"{world} {name} takes other steps than {file.name} says. Is each new one walked, and does a kill before it, or "
-        "its failure, leave nothing behind? Then run `make crash-walk-steps`.\n" + "\n".join(differences)
+        f"{world} {name} takes other steps than {file.name} says. Walk it: make crash-walk WALK=\"-k '{only}'\""
+        "; do they leave nothing behind? Then run `make crash-walk-steps`.\n" + "\n".join(differences)
     )
 
 

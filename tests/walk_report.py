@@ -17,8 +17,9 @@ CLASSES = {
 
 
 def class_of(name: str) -> str:
-    """Return the class of a system call, or of a hit at all of them at once, `all`; `other` for the rest."""
-    return next((group for group, names in CLASSES.items() if name in names), {"everywhere": "all", "request": "request"}.get(name, "other"))
+    """Return the class of a system call; `request`, or `all` for a hit at all of them at once; else `other`."""
+    special = {"everywhere": "all", "request": "request"}
+    return next((group for group, names in CLASSES.items() if name in names), special.get(name, "other"))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
