@@ -34,14 +34,16 @@ def read(file: Path) -> dict[str, list[str]]:
     return {scene: " ".join(text.split()).split("; ") for scene, text in data.items()}
 
 
-def check(file: Path, world: str, name: str, now: Sequence[str]) -> None:
-    """Assert that these are the steps, or the requests, of the scene."""
+def difference(file: Path, world: str, name: str, now: Sequence[str]) -> str:
+    """Return in what *now* is not the steps, or the requests, of the scene, "" where it is."""
     known = read(file).get(f"{world} {name}", [])
-    differences = [line for line in difflib.ndiff(known, now) if line[0] in "+-"]
+    if known == now:
+        return ""
     only = " and ".join([world, *name.split()])
-    assert known == now, (
-        f"{world} {name} takes other steps than {file.name} says. Walk it: make crash-walk WALK=\"-k '{only}'\""
-        "; do they leave nothing behind? Then run `make crash-walk-steps`.\n" + "\n".join(differences)
+    lines = [line for line in difflib.ndiff(known, now) if line[0] in "+-"]
+    return (
+        f"{world} {name} takes other steps than {file.name} says. Walk it: make crash-walk WALK=\"-k '{only}'\"; do "
+        "the new ones leave nothing behind? Then run `make crash-walk-steps`.\n" + "\n".join(lines)
     )
 
 
