@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from dvdcli.containers import directory_name
 from dvdcli.linux import mountinfo
 from tests import walk as walking
 from tests.conftest import COMMAND
@@ -316,6 +317,8 @@ class Adopt(Scene):
         (place / "c1").mkdir(parents=True, exist_ok=True)
         listed = {"volumes": [{"driver": self.world.driver, "name": "v"}]}
         (place / "c1" / "volumes").write_text(json.dumps(listed))
+        # Written before the hold; a container without one is let go of by its own agent.
+        self.world.may_be = frozenset(f"containers/{directory_name(ADOPTED)}/{n}" for n in ("lock", "container.json"))
         self.args = ("recover", "--adopt", f"--docker-volume-checkpoints={place}", f"--dvdi-checkpoint={place}/none")
 
     def judge(self, then: str) -> None:
@@ -324,6 +327,7 @@ class Adopt(Scene):
     def undo(self) -> None:
         self.unmount()
         assert self.isolator.cleanup("c1") == []
+        self.world.may_be = frozenset()
 
 
 class Forget(Scene):

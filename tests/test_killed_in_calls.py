@@ -30,7 +30,7 @@ NOT_REPEATED = ("createVolume",)
 LASTING = {"ebs": 9, "scaleio": 2, "docker": 2}
 REQUESTS = walk_ledger.read(walk_ledger.REQUESTS)
 SHARDS = 1 if LEVEL == "sample" else 8
-MOST = 2
+MOST = 1
 
 
 class Hit(NamedTuple):
