@@ -43,12 +43,12 @@ class Scene:
     gone = False  # whether the volume is not there any more after it
     reusable = True
     before: tuple[str, ...] = ()
-    whole = False
 
     def __init__(self, world: str, previous: Scene | None = None) -> None:
         self.name = next((name for name, kind in SCENES.items() if kind is type(self)), self.verb)
         self.world: World = previous.world if previous else WALKED[world](COMMAND)
         self.home = self.world.home
+        self.place = self.home.state
         self.isolator = Isolator(self.home)
         self.request = Path(os.devnull)
         self.files: list[str] = []
@@ -400,10 +400,11 @@ class ResizeMounted(Resize):
 class Bind(Scene):
     """In a mount namespace of its own each time, which goes with the call; the volume is in the host's all along."""
 
-    verb, holds, kept, mounted, whole = "bind", (HOST,), (HOST,), True, True
+    verb, holds, kept, mounted = "bind", (HOST,), (HOST,), True
     before = ("unshare", "--mount", "--propagation=unchanged")
 
     def start(self) -> None:
+        self.place = self.home.root
         place = self.world.mount("v")
         word = {"source": str(place), "base": str(self.home.root), "path": "task/a/b", "owner": [12, 34]}
         self.args = ("bind", f"--outside={mountinfo.namespace()}", "--make-slave", json.dumps(word))

@@ -55,7 +55,7 @@ class Walk(Protocol):
     args: tuple[str, ...]
     request: Path  # what the call reads on stdin
     before: tuple[str, ...]  # what the call is run by
-    whole: bool  # whether it is walked from its start on, since it does not touch the state
+    place: Path  # the walk begins where the call first opens something there
 
 
 class Point(NamedTuple):
@@ -150,11 +150,11 @@ def kill(walk: Walk, point: Point | Strike) -> subprocess.CompletedProcess[bytes
 class Trace:
     """What one undisturbed run of a walk's call did: its system calls, in strace's lines.
 
-    `own` are the process's own from where the state is first touched on, by their numbers; `children` those of each
+    `own` are the process's own from where the walk begins, by their numbers; `children` those of each
     program that it ran; `steps` what changed the world outside, for the ledger.
     """
 
-    def __init__(self, walk: Walk, whole: bool = False) -> None:
+    def __init__(self, walk: Walk) -> None:
         log = walk.home.root / "trace"
         done = run(walk, "strace", "-f", "-y", "-o", log)
         assert done.returncode == 0, done
@@ -165,7 +165,7 @@ class Trace:
         counts: Counter[str] = Counter()
         running: dict[str, tuple[str, int, int]] = {}  # by pid: program, instance, system calls so far
         instances: Counter[str] = Counter()
-        caller, touched = "", whole
+        caller, touched = "", False
         for line in log.read_text(errors="replace").splitlines():
             match = re.match(r'(\d+) +(\w+)\((?:"(?:[^"]*/)?([^"]*)", \[)?', line)
             if not match:
@@ -174,7 +174,7 @@ class Trace:
             caller = caller or pid
             if pid == caller:
                 counts[name] += 1
-                touched = touched or (str(walk.home.state) in line and name == "openat") or walk.whole
+                touched = touched or (name == "openat" and f'"{walk.place}' in line)
                 if touched and name != "execve":
                     self.own.append((Point(name, counts[name]), line))
                     self.steps += [step for step in [step_of(walk.home, name, line)] if step]
