@@ -279,7 +279,7 @@ _PLAIN = {
 
 
 def _normal(home: Home, path: str) -> str:
-    path = path.replace(str(home.state), "state").replace(f"{home.root}/", "")
+    path = path.replace(str(home.state), "state").replace(f"{home.root}/", "").replace(str(home.root), "HOME")
     for pattern, word in (
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"), (rf"[\w%]*{home.root.name}\b", "HOME"),
         (rf"[\w%]*{home.root.parent.name}%2F\w", "HOME"), (r"\bvol-[0-9a-f]+", "vol-ID"), (r"[0-9a-f]{16}", "ID"),
