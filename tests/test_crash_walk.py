@@ -25,6 +25,10 @@ pytestmark = [walking.needs_strace, pytest.mark.root]
 
 SHARDS = 8
 MODES = ("killed", "child", "failing", "held", "interrupted")
+PAIRS = [
+    pytest.param(*pair, marks=[pytest.mark.namespace] if "bind" in pair else [], id="-".join(pair))
+    for pair in scenes.pairs()
+]
 PARTS = ["sample"] if LEVEL == "sample" else [f"{mode} {n}" for mode in MODES for n in range(SHARDS)]
 # In CI: how many of each mode, of each scene; elsewhere, where calls cost most, one, of a mode that changes.
 MOST = {"docker": (2, 0, 2, 1, 1), "directory": (1, 0, 1, 1, 0), "local": (1, 2, 1, 1, 0)}
@@ -122,7 +126,7 @@ def strike(scene: Scene, hit: Hit, trace: walking.Trace) -> tuple[subprocess.Com
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize(("world", "name"), scenes.pairs())
+@pytest.mark.parametrize(("world", "name"), PAIRS)
 def test_hit_anywhere_and_no_step_is_new(world: str, name: str, part: str, record_property: Any) -> None:
     trace, scene = traced(world, name)
     counts: Counter[str] = Counter()
