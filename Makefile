@@ -4,6 +4,8 @@
 # make audit   known vulnerabilities of what is installed: needs a database of advisories within reach
 # make lock    tools/ci.lock, anew: what CI installs, by hash
 # make check-isolators MESOS_SOURCE=DIR   the isolators against a real Mesos's headers
+# make crash-walk   every scene of the crash walk, whole, for hours: a part of it with WALK="-k 'ebs and unmount'"
+# make crash-walk-steps   writes anew what steps there are to be walked: tests/walk_points.toml
 # make soak    everything at once while everything goes wrong, from a seed: SOAK="--seconds 120 --seed 7"
 # make fuzz    bad input by machine, led by coverage, for everything that parses: FUZZ="--seconds 60 --target isolator"
 # make picture the README's picture of list
@@ -15,7 +17,7 @@ PY := $(VENV)/bin/python3
 SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE \
     $(wildcard man/man?/* completions/*)
 
-.PHONY: demo test check audit lock docs dist check-isolators bench crash-walk soak fuzz picture clean
+.PHONY: demo test check audit lock docs dist check-isolators bench crash-walk crash-walk-steps soak fuzz picture clean
 
 demo: $(VENV)/installed
 	sh tools/demo.sh
@@ -49,7 +51,11 @@ bench: $(VENV)/installed
 	$(PY) -I benchmarks/back_ends.py
 
 crash-walk: $(VENV)/installed $(VENV)/test-tools
-	DVDCLI_CRASH_WALK=whole $(PY) -m pytest -q -n $$(nproc) tests/test_crash_walk*.py
+	DVDCLI_CRASH_WALK=whole $(PY) -m pytest -q -n $$(nproc) -p tests.walk_report tests/test_crash_walk.py \
+	    tests/test_killed_in_calls.py $(WALK)
+
+crash-walk-steps: $(VENV)/installed $(VENV)/test-tools
+	$(PY) -m tests.walk_ledger
 
 soak: $(VENV)/installed $(VENV)/test-tools
 	$(PY) -m tests.soak $(SOAK)

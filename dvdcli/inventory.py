@@ -5,7 +5,7 @@ from __future__ import annotations
 from dvdcli import output, providers
 from dvdcli.config import Config
 from dvdcli.errors import InUseError, NotFoundError, TryAgainError, UsageError
-from dvdcli.state import State
+from dvdcli.state import State, boot_id
 from dvdcli.volume import Volume
 from dvdcli.work import PATIENCE, Work, mark_if_possible
 
@@ -130,7 +130,8 @@ def forget(volume: Volume, deadline: Deadline) -> None:
     lock = slot.acquire(deadline)
     try:
         record = slot.load()
-        if record is None and not slot.is_damaged():
+        # What a killed call of ours left are holds, of which recover would make the record again.
+        if record is None and not slot.is_damaged() and not slot.holds(boot_id()):
             slot.erase_if_empty()
             raise _unknown(volume)
         slot.erase()

@@ -1,6 +1,7 @@
-"""kill -9 before and after every call of a storage system's API, and lost answers: the next call, or recover, mends.
+"""Every request to a storage system, of every command: kill -9 before and after it, no answer, an error for one.
 
-The calls of each scene are listed here: one that is new is not walked past.
+Then the same call again, or recover, mends. The requests of each scene are in walk_requests.toml: one that is new is
+not walked past, for test_crash_walk.py compares. `make crash-walk` takes every request; CI a sample.
 """
 
 from __future__ import annotations
@@ -8,70 +9,66 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
-from typing import Any
+import zlib
+from collections import Counter
+from typing import Any, NamedTuple
 
 import pytest
 
-from tests.doubles import ec2, scaleio
-from tests.scenes import AGAIN, RECOVER, THENS, Scene
-from tests.walk import WHOLE
+from tests import scenes, walk_ledger
+from tests import walk as walking
+from tests.scenes import THENS, Scene
+from tests.walk import LEVEL
 
 pytestmark = pytest.mark.root
 
 TRY_AGAIN = 5
-FOUND = ["queryIdByKey", "Volume"]
-CALLS = {
-    ("ebs", "first mount"): ["DescribeVolumes", "DescribeVolumes", "CreateVolume", "DescribeVolumes",
-                             "DescribeInstances", "AttachVolume", "DescribeVolumes"],
-    ("ebs", "mount"): ["DescribeVolumes", "DescribeInstances", "AttachVolume", "DescribeVolumes"],
-    ("ebs", "preempting mount"): ["DescribeVolumes", "DescribeInstances", "DetachVolume", "DescribeVolumes",
-                                  "DescribeInstances", "AttachVolume", "DescribeVolumes"],
-    ("ebs", "unmount"): ["DetachVolume", "DescribeVolumes"],
-    ("ebs", "recover"): ["DetachVolume", "DescribeVolumes"],
-    ("scaleio", "first mount"): ["login", "queryIdByKey", "queryIdByKey", "version", "ProtectionDomains",
-                                 "StoragePools", "createVolume", "Volume", "addMappedSdc", "logout"],
-    ("scaleio", "mount"): ["login", *FOUND, "addMappedSdc", "logout"],
-    ("scaleio", "preempting mount"): ["login", *FOUND, "Systems", "Sdcs", "removeMappedSdc", "addMappedSdc",
-                                      "logout"],
-    ("scaleio", "unmount"): ["login", "removeMappedSdc", "logout"],
-    ("scaleio", "recover"): ["login", "removeMappedSdc", "logout"],
-}  # fmt: skip
-CHANGING = ("CreateVolume", "AttachVolume", "DetachVolume", "createVolume", "addMappedSdc", "removeMappedSdc")
-NOT_REPEATED = ("createVolume",)  # within one call, when its answer is lost
-DROPS: dict[str, Any] = {"ebs": ec2.Drop, "scaleio": scaleio.Drop}
-# Lost answers in a row: of EC2's more than the three that botocore asks for, and than the call's way back does.
-LOST = {"ebs": 9, "scaleio": 2}
+FAILED = (0, 1, 3, 4, TRY_AGAIN)
+# Not repeated within one call, when the answer is lost: it would be carried out twice.
+NOT_REPEATED = ("createVolume",)
+# Answers in a row: of EC2's more than the three that botocore asks for, and than the call's way back does.
+LASTING = {"ebs": 9, "scaleio": 2, "docker": 2}
+REQUESTS = walk_ledger.read(walk_ledger.REQUESTS)
+SHARDS = 1 if LEVEL == "sample" else 8
+MOST = 1
 
 
-class Called(Scene):
-    """A scene of a storage system with an API; in `preempting mount` a host that is stopped has the volume."""
+class Hit(NamedTuple):
+    """What happens to the *number*th request, an *action*; `times` how often in a row, where it is an answer."""
 
-    def __init__(self, driver: str, scene: str) -> None:
-        super().__init__(driver, scene.removeprefix("preempting "))
-        self.scene = scene
-        self.double = self.world.double
-        if scene.startswith("preempting"):
-            self.world.rival()
-        self.world.forget()
+    number: int
+    action: str
+    what: str
+    times: int
+    then: str
 
-    def start(self) -> subprocess.Popen[bytes]:
-        return self.home.start(*self.args)
+    def __str__(self) -> str:
+        return f"{self.what} {self.action}, request {self.number}, {self.times} times"
 
-    def end(self, process: subprocess.Popen[bytes]) -> subprocess.CompletedProcess[bytes]:
-        out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(self.args, process.returncode, out, err)
+
+def hits(pair: str) -> list[Hit]:
+    """Return every hit of a scene, those that kill first."""
+    found: list[Hit] = []
+    lasting = LASTING[pair.partition(" ")[0]]
+    for number, action in enumerate(REQUESTS[pair], 1):
+        for moment in ("killed before", "killed after"):
+            found += [Hit(number, action, moment, 1, then) for then in THENS]
+        for index, what in enumerate(("lost before", "lost after", "refused", "failing")):
+            found += [Hit(number, action, what, times, THENS[(number + index) % 2]) for times in (1, lasting)]
+    return found
 
 
 class Killer:
-    """Kills the caller in its *number*th call, `before` it is carried out or `after` that, before the answer."""
+    """Kills the caller in its *number*th request, `before` it is carried out or `after` that, before the answer."""
 
-    def __init__(self, scene: Called, number: int, moment: str) -> None:
+    def __init__(self, scene: Scene, number: int, moment: str) -> None:
         self.number, self.moment = number, moment
         self.seen = 0
         self.struck = False
         self.started = threading.Event()
-        scene.double.before = self.hit
-        self.process = scene.start()
+        scene.world.watch(self.hit)
+        with scene.request.open("rb") as stdin:
+            self.process = scene.home.start(*scene.args, stdin=stdin)
         self.started.set()
 
     def hit(self, action: str, moment: str) -> None:
@@ -83,54 +80,60 @@ class Killer:
             self.process.wait(60)
 
 
-def names(calls: object) -> str:
-    return " ".join(calls) if isinstance(calls, tuple) else str(calls)
+def strike(scene: Scene, hit: Hit, requests: list[str]) -> subprocess.CompletedProcess[bytes]:
+    """Make the call, and let what *hit* says happen to it."""
+    driver = scene.world.driver
+    if hit.what.startswith("killed"):
+        killer = Killer(scene, hit.number, hit.what.split()[1])
+        out, err = killer.process.communicate(timeout=120)
+        scene.world.settle()
+        scene.world.watch(lambda action, moment: None)
+        assert (killer.process.returncode, killer.struck) == (-signal.SIGKILL, True)
+        assert scene.world.told() == requests[: hit.number]
+        return subprocess.CompletedProcess(scene.args, killer.process.returncode, out, err)
+    replies: dict[str, Any] = {
+        "lost before": scene.world.lost(False), "lost after": scene.world.lost(True),
+        "refused": scene.world.error(True), "failing": scene.world.error(False),
+    }  # fmt: skip
+    scene.world.answer(hit.action, requests[: hit.number - 1].count(hit.action), [replies[hit.what]] * hit.times)
+    done = walking.run(scene)
+    scene.world.settle()
+    scene.world.answer_right()
+    once = driver != "plug" and hit.times == 1 and hit.action not in NOT_REPEATED and hit.what.startswith("lost")
+    assert done.returncode in ((0,) if once else FAILED), done
+    assert scene.verb != "mount" or bool(done.stdout) == (done.returncode == 0), done
+    assert b"bug" not in done.stderr
+    return done
 
 
-@pytest.mark.parametrize("calls", CALLS, ids=names)
-def test_the_calls_of_each_scene_are_those_that_are_walked(calls):
-    point = Called(*calls)
-    done = point.end(point.start())
-    assert done.returncode == 0, done
-    assert point.world.told() == CALLS[calls]
-    point.finish(done, "nothing was hit", AGAIN if point.scene != "recover" else RECOVER)
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("pair", REQUESTS)
+def test_hit_at_any_request(pair: str, shard: int, record_property: Any) -> None:
+    world, _, name = pair.partition(" ")
+    counts: Counter[str] = Counter()
+    failures: list[str] = []
+    scene: Scene | None = None
+    for hit in walking.sample(hits(pair), MOST, zlib.crc32(pair.encode()))[shard::SHARDS]:
+        scene = scenes.make(world, name, scene)
+        try:
+            try:
+                done = strike(scene, hit, REQUESTS[pair])
+            except BaseException:
+                scene.give_up()
+                raise
+            counts[f"{hit.what.replace(' ', '-')} request"] += 1
+            scene.finish(done, hit, hit.then)
+        except Exception as error:
+            failures.append(f"{pair}, {hit}: {error!r}\n    because {error.__cause__!r}")
+            scene = None
+            continue
+        if not scene.reusable:
+            scene = None
+    if scene is not None:
+        scene.close()
+    record_property("walked", {"world": world, "scene": name, "counts": dict(counts)})
+    assert not failures, "\n\n".join(failures)
 
 
-@pytest.mark.parametrize("then", THENS)
-@pytest.mark.parametrize("calls", CALLS, ids=names)
-def test_killed_before_and_after_every_call(calls, then):
-    """What changes nothing leaves the same before and after it, and in CI is followed by one or the other."""
-    for number, action in enumerate(CALLS[calls], 1):
-        for moment in ("before", "after"):
-            again = (number + THENS.index(then)) % 2
-            if action not in CHANGING and (again or moment == "after") and not WHOLE:
-                continue
-            point = Called(*calls)
-            killer = Killer(point, number, moment)
-            hit = point.end(killer.process)
-            point.world.settle()
-            point.double.before = lambda action, moment: None
-            assert (hit.returncode, killer.struck) == (-signal.SIGKILL, True), (number, action, moment)
-            assert point.world.told() == CALLS[calls][:number]
-            point.finish(hit, f"{moment} {action}, call {number}", then)
-
-
-@pytest.mark.parametrize("carried_out", [True, False])
-@pytest.mark.parametrize("calls", CALLS, ids=names)
-def test_answers_that_are_lost(calls, carried_out):
-    driver, _ = calls
-    for number, action in enumerate(CALLS[calls], 1):
-        before = CALLS[calls][: number - 1].count(action)
-        for lost in (1, LOST[driver]):
-            if action not in CHANGING and (lost == 1 or (driver == "scaleio" and not WHOLE)):
-                continue
-            point = Called(*calls)
-            point.double.next(action, *[None] * before, *[DROPS[driver](act=carried_out)] * lost)
-            hit = point.end(point.start())
-            where = f"{lost} answers to {action}, call {number}, lost"
-            once = lost == 1 and action not in NOT_REPEATED
-            assert hit.returncode in ((0,) if once else (0, TRY_AGAIN)), (where, hit)
-            if point.verb == "mount":
-                assert bool(hit.stdout) == (hit.returncode == 0), (where, hit)
-            point.double.replies.clear()
-            point.finish(hit, where, THENS[number % 2])
+def test_no_scene_is_left_over() -> None:
+    assert set(REQUESTS) <= {f"{world} {name}" for world, name in scenes.pairs()}

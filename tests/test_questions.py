@@ -64,6 +64,15 @@ def test_forget_drops_the_record_and_touches_no_storage(home: Home) -> None:
     refused(home.run("forget", "v", "--yes"), USAGE)
 
 
+def test_forget_finishes_what_a_killed_forget_left(home: Home) -> None:
+    assert home.mount(driver="local").code == 0
+    (home.slot(driver="local") / "record.json").unlink()  # the first of its steps
+    assert home.run("forget", "local/v", "--yes").code == 0
+    assert home.recover().out == ""
+    assert home.leftovers() == []
+    refused(home.run("forget", "local/v", "--yes"), NOT_FOUND)
+
+
 def test_forget_of_a_driver_that_is_gone(home: Home) -> None:
     plugin = home.plugin()
     home.mount()

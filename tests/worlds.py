@@ -15,9 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dvdcli.containers import directory_name
 from dvdcli.linux import mountinfo
+from dvdcli.volume import encode
 from tests.blocks import backing_files_below
 from tests.conftest import Done, Home
+from tests.doubles import ec2, scaleio
 from tests.ebs import Cloud
 from tests.gate import flags
 from tests.scaleio import Grid
@@ -29,7 +32,11 @@ class World:
     driver = ""
     double: Any = None  # of the storage system, where that is somewhere else
     options: tuple[str, ...] = ()  # of a new volume
+    larger: tuple[str, ...] = ()  # what makes it larger; nothing where no volume has a size
     attachers: frozenset[str] = frozenset()  # the programs that an attach runs
+    claimed = True  # whether a record of it needs a claim
+    keeps_data = True
+    may_be: frozenset[str] = frozenset()  # files that can be in the state beside what the holds explain
     home: Home
 
     def volumes(self) -> list[str]:
@@ -74,6 +81,26 @@ class World:
     def forget(self) -> None:
         """Forget what it was asked until now."""
 
+    def watch(self, seen: Callable[[str, str], None]) -> None:
+        """Call *seen* with each request's name and `before` or `after` it is carried out; it is answered after that."""
+        self.double.before = seen
+
+    def answer(self, name: str, before: int, replies: list[Any]) -> None:
+        """Answer *before* requests of *name* right, and the next with *replies*, which `lost` and `error` made."""
+        self.double.next(name, *[None] * before, *replies)
+
+    def answer_right(self) -> None:
+        """Answer right from now on."""
+        self.double.replies.clear()
+
+    def lost(self, carried_out: bool) -> Any:
+        """Return an answer that does not arrive, since the connection is cut."""
+        raise NotImplementedError
+
+    def error(self, lasting: bool) -> Any:
+        """Return an error as an answer, one that can be over the next time, or a *lasting* one."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Take everything down; raises AssertionError for what no right caller does."""
         raise NotImplementedError
@@ -111,7 +138,7 @@ class World:
         """Return the places of this world where something is mounted."""
         return sorted(mount.path for mount in mountinfo.read() if mount.path.startswith(f"{self.home.root}/"))
 
-    def slots(self) -> dict[str, dict[str, object]]:
+    def slots(self) -> dict[str, dict[str, Any]]:
         return {str(row["name"]): row for row in self.home.mounts()}
 
     def check_agreement(self, most: int = 1) -> list[str]:
@@ -122,24 +149,34 @@ class World:
         rows = self.slots()
         names = sorted(rows)
         assert {row["status"] for row in rows.values()} <= {"mounted"}, rows
-        assert self.mounts() == sorted(str(row["mountpoint"]) for row in rows.values())
-        assert sorted(self.attached()) == names, (self.attached(), names)
+        self.check_books(rows)
         assert self.strays() == []
         volumes = self.volumes()
         assert len(volumes) == len(set(volumes)) <= most, volumes
         expected = set()
         for name, row in rows.items():
             slot = f"volumes/{self.driver}/{name}"
-            expected |= {f"{slot}/lock", f"{slot}/record.json", *(f"{slot}/holds/{who}.json" for who in row["holds"])}
-            claim = self.home.record(name, self.driver)["claim"]
-            assert claim, row
-        left = set(self.home.leftovers())
+            expected |= {f"{slot}/lock", f"{slot}/record.json"}
+            expected |= {f"{slot}/holds/{encode(str(who))}.json" for who in row["holds"]}
+            for who in row["holds"]:
+                if who.startswith("container:"):
+                    container = f"containers/{directory_name(who)}"
+                    expected |= {f"{container}/lock", f"{container}/container.json"}
+            assert bool(self.home.record(name, self.driver)["claim"]) == self.claimed, row
+        # What was to become a hold is overwritten by the next one of its name, and goes with the volume.
+        halves = [path for path in self.home.leftovers() if "/holds/" in path and path.endswith(".json.new")]
+        left = set(self.home.leftovers()) - set(halves if rows else []) - (self.may_be - expected)
         claims = {path for path in left if path.startswith("claims/")}
         assert left - claims == expected, (left, expected)
-        assert len([path for path in claims if path.endswith("/claim.json")]) == len(rows), claims
+        assert len([path for path in claims if path.endswith("/claim.json")]) == len(rows) * self.claimed, claims
         assert {os.path.basename(path) for path in claims} <= {"claim.json", "lock"}, claims
         assert self.processes() == []
         return names
+
+    def check_books(self, rows: dict[str, dict[str, Any]]) -> None:
+        """What is on record in *rows* is mounted and attached, and nothing else is."""
+        assert self.mounts() == sorted(str(row["mountpoint"]) for row in rows.values())
+        assert sorted(self.attached()) == sorted(rows), (self.attached(), rows)
 
     def processes(self) -> list[str]:
         """Return the processes that work on something of this world, this one excepted."""
@@ -181,10 +218,14 @@ class LocalWorld(World):
 
     driver = "local"
     options = ("--volumeopts=size=16M",)
+    larger = ("--volumeopts=size=32M",)
     attachers = frozenset(("losetup",))
 
     def __init__(self, command: Path) -> None:
         self.home = Home(Path(tempfile.mkdtemp(prefix="dvd")), command)
+        # Shared, as systemd has it: no other test's mount namespace keeps a copy of what is unmounted here.
+        for options in (["--bind", self.home.root, self.home.root], ["--make-shared", self.home.root]):
+            subprocess.run(["mount", *options], check=True)
         self.place = self.home.state / "mounts" / "local"
 
     def volumes(self) -> list[str]:
@@ -215,8 +256,11 @@ class LocalWorld(World):
             subprocess.run(["losetup", "-d", f"/dev/{loop}"], check=True)
 
     def close(self) -> None:
-        assert [path.name for path in self.place.glob(".*")] == []
+        halves = [path.name for path in self.place.glob(".*")]
+        self.home.release()
+        subprocess.run(["umount", "-l", self.home.root], check=True)
         self.home.close()
+        assert halves == []
 
 
 class EbsWorld(World):
@@ -224,6 +268,7 @@ class EbsWorld(World):
 
     driver = "ebs"
     options = ("--volumeopts=size=1",)
+    larger = ("--volumeopts=size=2",)
 
     def __init__(self, command: Path) -> None:
         self.cloud = Cloud(command)
@@ -269,6 +314,14 @@ class EbsWorld(World):
         self.machine.host.boot()
         self.home.reboot()
 
+    def lost(self, carried_out: bool) -> Any:
+        return ec2.Drop(act=carried_out)
+
+    def error(self, lasting: bool) -> Any:
+        if lasting:
+            return ec2.Error("UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
+        return ec2.Error("InternalError", "An internal error has occurred.", 500)
+
     def told(self) -> list[str]:
         return self.ec2.names()
 
@@ -291,6 +344,7 @@ class ScaleIoWorld(World):
 
     driver = "scaleio"
     options = ("--volumeopts=size=8",)
+    larger = ("--volumeopts=size=16",)
     attachers = frozenset(("drv_cfg",))
 
     def __init__(self, command: Path) -> None:
@@ -335,6 +389,12 @@ class ScaleIoWorld(World):
     def reboot(self) -> None:
         self.machine.host.boot()
         self.home.reboot()
+
+    def lost(self, carried_out: bool) -> Any:
+        return scaleio.Drop(act=carried_out)
+
+    def error(self, lasting: bool) -> Any:
+        return scaleio.Error(999, "Something failed") if lasting else scaleio.Raw(503, b"", "text/html")
 
     def told(self) -> list[str]:
         return self.gateway.names()

@@ -79,6 +79,7 @@ class Plugin:
         self.replies: dict[str, deque[Reply]] = {}
         self.always: dict[str, Reply] = {}
         self.before: Callable[[str], None] = lambda method: None
+        self.after: Callable[[str], None] = lambda method: None  # carried out, and not answered yet
         self.shape: Callable[[dict[str, object]], bytes] = lambda value: json.dumps(value).encode()
         self.frame: Callable[[int, bytes], bytes] = _plain_frame
         self.lock = threading.RLock()
@@ -203,6 +204,7 @@ class Plugin:
             data = self.frame(reply.status, reply.body) if reply.raw is None else reply.raw
         else:
             data = self.frame(200, self.shape(self._act(method, arguments)))
+        self.after(method)
         if reply.raw == b"":
             linger = struct.pack("ii", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
