@@ -130,12 +130,12 @@ def forget(volume: Volume, deadline: Deadline) -> None:
         if record is None and not slot.is_damaged():
             slot.erase_if_empty()
             raise _unknown(volume)
-        slot.erase()
-        output.to_syslog(f"forgot the volume {volume}, without touching its storage")
         if record is not None and record.claim:
             from dvdcli.claims import Claim
 
-            Claim(record.provider, record.claim).drop(volume, deadline)
+            Claim(record.provider, record.claim).drop(volume, deadline)  # nothing tells of it once the record is gone
+        slot.erase()
+        output.to_syslog(f"forgot the volume {volume}, without touching its storage")
     finally:
         lock.release()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dvdcli import clock, output, providers
 from dvdcli.clock import Deadline
 from dvdcli.config import Config
-from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError
+from dvdcli.errors import DvdcliError, InUseError, NewerError, NotFoundError, TryAgainError
 from dvdcli.linux import mountinfo
-from dvdcli.state import boot_id
+from dvdcli.state import boot_id, look_again
 from dvdcli.volume import MOUNTED, MOUNTING, UNMOUNTING, Hold, Record
 
 TYPE_CHECKING = False
@@ -26,11 +26,11 @@ PATIENCE = 15.0
 
 
 def mark_if_possible(slot: Slot) -> None:
-    """Leave a marker for recover; where there is no space for one, the failure itself is told to the caller."""
+    """Leave a marker for recover; where there is no space for one, the next recover looks at every volume."""
     try:
         slot.mark()
     except OSError:
-        return  # a full disk: letting go must work all the same
+        look_again(slot.root)  # a full disk: letting go must work all the same
 
 
 class Work:
@@ -170,8 +170,8 @@ class Work:
             # Where the record says so already, too: the call that wrote it can have been killed before it took it.
             Claim(record.provider, identity).take(record.volume, self.deadline)
             self._claimed = identity
-        except BaseException:
-            record.claim = ""
+        except InUseError:
+            record.claim = ""  # only here: what another failure left of the claim goes with the record
             self.slot.save(record, intent=True)
             raise
 
@@ -180,9 +180,10 @@ class Work:
 
         record.handle = {}
         self.slot.save_failure(record, record.failure)  # before another record can have the disk
+        # Where this fails the record stays, without holds: through it alone recover finds the claim.
         try:
             Claim(record.provider, record.claim).drop(record.volume, Deadline(UNDO_TIMEOUT))
-        except (DvdcliError, OSError) as error:
+        except NewerError as error:
             output.debug(f"the claim on {record.claim} is void, and stays: {error}")
 
     def finish(self) -> bool:

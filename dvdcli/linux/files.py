@@ -31,20 +31,25 @@ def replace(path: str, data: bytes, *, durable: bool) -> None:
     the caller holds the lock. Raises OSError, with the old content in place.
     """
     temporary = f"{path}.new"
-    descriptor = os.open(temporary, _WRITE, 0o600)
     try:
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            if durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        write(temporary, data, durable=durable)
         os.rename(temporary, path)
     except OSError as error:
         unlink(temporary)
         raise OSError(error.errno, error.strerror, path) from error
+
+
+def write(path: str, data: bytes, *, durable: bool = False) -> None:
+    """Make *data* the content of the file at *path*, in place: who reads it meanwhile finds a part. Raises OSError."""
+    descriptor = os.open(path, _WRITE, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(path: str) -> None:
