@@ -85,11 +85,15 @@ def recover(deadline: Deadline, dry_run: bool = False) -> Iterator[Outcome]:
     for slot, marker in state.going():
         _go(slot, marker)
     if first:
-        from dvdcli import claims
+        state.looked(_sweep_claims(state) and whole)
 
-        whole = claims.sweep() and whole
-    if first and whole:
-        state.looked()
+
+def _sweep_claims(state: State) -> bool:
+    if not files.names_in(f"{state.root}/claims"):
+        return True  # no volume here is a disk: that is not imported for nothing
+    from dvdcli import claims
+
+    return claims.sweep()
 
 
 def _go(slot: Slot, marker: str) -> None:

@@ -97,10 +97,13 @@ class State:
         except OSError:
             return  # the next recover looks at everything once more
 
-    def looked(self) -> None:
-        """Note that every record has been looked at, unless look_again() was called meanwhile."""
+    def looked(self, whole: bool) -> None:
+        """Note that every record has been looked at, if *whole* says so and look_again() was not called meanwhile."""
         try:
-            os.rename(f"{self.root}/boot.new", f"{self.root}/boot")
+            if whole:
+                os.rename(f"{self.root}/boot.new", f"{self.root}/boot")
+            else:
+                files.unlink(f"{self.root}/boot.new")
         except OSError:
             return
 

@@ -33,6 +33,12 @@ def mark_if_possible(slot: Slot) -> None:
         look_again(slot.root)  # a full disk: letting go must work all the same
 
 
+def _is_gone(place: str, space: str) -> bool:
+    """Return whether nothing is mounted at *place* any more, neither in the mount namespace *space* nor in ours."""
+    tables = (mountinfo.read_in(space), mountinfo.read()) if place else ()
+    return bool(place) and not any(mount.path == place for table in tables for mount in table)
+
+
 class Work:
     """One volume whose lock we have: what was found, and the steps that lead on from there.
 
@@ -91,11 +97,14 @@ class Work:
         self.record = Record(self.volume, name, provider.pinned, options)
 
     def is_proven(self) -> bool:
-        """Return whether the volume is mounted where the record says, by the storage system's own word today."""
+        """Return whether the volume is mounted where the record says, by the storage system's own word today.
+
+        That alone is not believed where the mount table shows that somebody has unmounted it.
+        """
         record = self.record
         if record is None or record.status != MOUNTED or self.is_of_older_boot:
             return False
-        return self.path_today() == record.path
+        return self.path_today() == record.path and not _is_gone(record.within, record.mount_namespace)
 
     def path_today(self) -> str:
         """Return where the volume is mounted by the storage system's own word, or proof, of today; "" for nowhere."""
@@ -115,6 +124,7 @@ class Work:
         was_there = record.path or [who for who in self.holds if not self.is_unheard(who)]
         if missing and (was_there or (Config().explicit_create() if explicit is None else explicit)):
             raise NotFoundError(f"there is no volume {record.volume}", "create it first, with dvdcli create")
+        before = record.path, record.within, record.mount_namespace
         record.status, record.adding, record.boot = MOUNTING, adding, self.boot
         record.fresh = record.fresh or missing
         record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
@@ -136,10 +146,15 @@ class Work:
             self._unsure = False  # refused in so many words
             raise
         self._unsure = False
+        if mounted.path == before[0] and _is_gone(*before[1:]):
+            raise DvdcliError(
+                f"the driver {record.volume.driver} says that {name} is mounted at {record.path}, and nothing is there",
+                "somebody unmounted it: unmount it with dvdcli for all who hold it, or restart the driver's plugin",
+            )
         if (record.fresh or mounted.fresh) and dress is not None:
             dress(mounted.path)
         record.status, record.adding, record.failure, record.fresh = MOUNTED, "", "", False
-        record.path, record.handle = mounted.path, mounted.handle
+        record.path, record.handle, record.within = mounted.path, mounted.handle, mountinfo.within(mounted.path)
         self.slot.save(record, intent=False)
         self.slot.unmark()
         return record.path
@@ -216,7 +231,7 @@ class Work:
         assert self.record is not None
         self.slot.drop_all()
         self.holds = {}
-        self.record.path = ""
+        self.record.path = self.record.within = ""
 
     def is_unheard(self, hold: str) -> bool:
         """Return whether the mount that took *hold* was killed before it could answer: then nobody relies on it."""
@@ -315,7 +330,7 @@ class Work:
     def believe(self, path: str) -> None:
         """Take the volume, which has no record, for mounted at *path*: not on disk yet."""
         record = self.known()
-        record.status, record.path, record.boot = MOUNTED, path, self.boot
+        record.status, record.path, record.boot, record.within = MOUNTED, path, self.boot, mountinfo.within(path)
         record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
 
     def adopt(self, path: str) -> None:

@@ -31,17 +31,21 @@ def replace(path: str, data: bytes, *, durable: bool) -> None:
     the caller holds the lock. Raises OSError, with the old content in place.
     """
     temporary = f"{path}.new"
+    descriptor = os.open(temporary, _WRITE, 0o600)
     try:
-        write(temporary, data, durable=durable)
+        _fill(descriptor, data, durable)
         os.rename(temporary, path)
     except OSError as error:
         unlink(temporary)
         raise OSError(error.errno, error.strerror, path) from error
 
 
-def write(path: str, data: bytes, *, durable: bool = False) -> None:
+def write(path: str, data: bytes) -> None:
     """Make *data* the content of the file at *path*, in place: who reads it meanwhile finds a part. Raises OSError."""
-    descriptor = os.open(path, _WRITE, 0o600)
+    _fill(os.open(path, _WRITE, 0o600), data, durable=False)
+
+
+def _fill(descriptor: int, data: bytes, durable: bool) -> None:
     try:
         view = memoryview(data)
         while view:
