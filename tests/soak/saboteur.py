@@ -179,6 +179,7 @@ class Saboteur(StorageTrouble):
     def reboot(self) -> None:
         """End every process, and start the machine anew."""
         self.calm.close()
+        self.ledger.booted()  # from here on nobody is promised anything: containers are killed, too
         end = time.monotonic() + 600
         while not self.calm.wait_empty(0.05) or self.machine.processes():
             for pid in (*self.calls.victims(), *(int(line.split()[0]) for line in self.machine.processes())):
