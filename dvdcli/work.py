@@ -212,6 +212,8 @@ class Work:
             if not record.handle and self.slot.is_damaged():
                 self._note_here(self.provider().here(record.volume.name))
             certain = self.provider().unmount(record.volume, record.handle, self.note)
+            if record.fresh:
+                self.provider().abandon(record.volume.name)  # nobody may ever ask for that volume again
         except DvdcliError as error:
             if record.status == MOUNTED:
                 record.status = UNMOUNTING

@@ -149,7 +149,7 @@ class Saboteur(StorageTrouble):
         if not places:
             return
         volume = places[int(pick * len(places))]
-        with self._locked(volume) as free:
+        with self.doors, self._locked(volume) as free:
             if not free:
                 return
             self.ledger.meddle(volume)
