@@ -14,6 +14,7 @@ DRIVERS = ("plug", "local", "ebs")
 PER_DRIVER = 20
 VOLUMES = tuple((driver, f"{driver}-{number}") for driver in DRIVERS for number in range(PER_DRIVER))
 WORKERS = 16
+HOST = "name:host"  # the hold of who mounts without a name
 ROLES = ("agent",) * 11 + ("operator",) * 4 + ("cron",)
 REMOVABLE = tuple(volume for volume in VOLUMES if volume[1].endswith(("-17", "-18", "-19")))  # at any time, by anyone
 

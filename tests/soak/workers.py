@@ -13,10 +13,9 @@ from tests.gate import flags
 from tests.isolators import Isolator
 from tests.soak.calls import Calls, Calm
 from tests.soak.ledger import Ledger, Violation
-from tests.soak.plan import REMOVABLE, ROLES, Step, Volume, own, steps
+from tests.soak.plan import HOST, REMOVABLE, ROLES, Step, Volume, own, steps
 from tests.soak.world import Machine
 
-HOST = "name:host"
 MOST = 6  # containers of one agent
 WITH_A_PATH = 0.3  # of the containers; at this path, below the sandbox
 INSIDE = "data"
