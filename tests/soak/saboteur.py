@@ -44,7 +44,8 @@ class Saboteur(StorageTrouble):
         kinds = list(dict.fromkeys(("kill", *storm.kinds)))
         before = self.hits()
         actions = [
-            threading.Thread(target=self._act, args=(kind, random.Random(f"{storm.seed} {kind}"))) for kind in kinds
+            threading.Thread(target=self._act, args=(kind, random.Random(f"{storm.seed} {kind}")), daemon=True)
+            for kind in kinds
         ]
         for action in actions:
             action.start()

@@ -50,6 +50,7 @@ class Soak:
             self._end()
             self.lasted = time.monotonic() - began
         except BaseException as error:
+            self.saboteur.over.set()
             told = report.failure(self, self._first(error))
             self._stop()
             close_after_failure(self.machine)
@@ -66,15 +67,22 @@ class Soak:
             if late > NEVER:
                 raise Violation(f"these faults never hit anything: {self.missing()}")
             self.storms, self.kinds = storm.number, storm.kinds
+            moments = [time.monotonic()]
             self.calm.open()
             self.saboteur.carry_out(storm, self._is_broken)
+            moments.append(time.monotonic())
             self.calm.close()
             self.saboteur.calm_down()
             if not self.calm.wait_empty(2 * LONGEST):
                 raise Violation("a call does not end")
             self._look()
+            moments.append(time.monotonic())
             self.check.after_storm()
             self._look()
+            moments.append(time.monotonic())
+            took = ", ".join(f"{what} {after - before:.1f} s" for what, before, after in zip(
+                ("storm", "its last calls", "check"), moments, moments[1:], strict=False))  # fmt: skip
+            print(f"storm {storm.number:2} ({', '.join(storm.kinds)}): {took}", flush=True)
 
     def missing(self) -> list[str]:
         """Return the kinds of faults that have not hit yet."""
