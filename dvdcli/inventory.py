@@ -5,7 +5,7 @@ from __future__ import annotations
 from dvdcli import output, providers
 from dvdcli.config import Config
 from dvdcli.errors import InUseError, NotFoundError, TryAgainError, UsageError
-from dvdcli.state import State
+from dvdcli.state import State, look_again
 from dvdcli.volume import Volume
 from dvdcli.work import PATIENCE, Work, mark_if_possible
 
@@ -130,12 +130,13 @@ def forget(volume: Volume, deadline: Deadline) -> None:
         if record is None and not slot.is_damaged():
             slot.erase_if_empty()
             raise _unknown(volume)
+        look_again(slot.root)  # should we be killed before its claim is gone
+        slot.erase()
+        output.to_syslog(f"forgot the volume {volume}, without touching its storage")
         if record is not None and record.claim:
             from dvdcli.claims import Claim
 
-            Claim(record.provider, record.claim).drop(volume, deadline)  # nothing tells of it once the record is gone
-        slot.erase()
-        output.to_syslog(f"forgot the volume {volume}, without touching its storage")
+            Claim(record.provider, record.claim).drop(volume, deadline)
     finally:
         lock.release()
 
