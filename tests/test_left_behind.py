@@ -186,3 +186,30 @@ def test_what_a_killed_create_left_goes_with_the_mount_that_made_it(sized: Sized
     assert home.recover().code == 0
     assert [name for name in os.listdir(place) if name.startswith(".")] == []
     assert home.leftovers() == []
+
+
+# The metrics
+
+
+@needs_strace
+def test_half_written_metrics_are_written_again(home: Home) -> None:
+    path = home.root / "dvdcli.prom"
+    assert home.recover().code == 0
+    line = ["strace", "-o", "/dev/null", "-e", "trace=rename", "-e", "inject=rename:signal=KILL:when=1", home.command]
+    done = subprocess.run([*line, "recover", f"--metrics={path}"], env=home.env, capture_output=True, check=False)
+    assert done.returncode != 0
+    assert [name.name for name in home.root.glob(".dvdcli.prom*")] == [".dvdcli.prom.new"]
+    assert home.recover(f"--metrics={path}").code == 0
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert "dvdcli_mounts" in path.read_text()
+    assert list(home.root.glob(".dvdcli.prom*")) == []
+
+
+def test_what_others_put_in_the_way_of_the_metrics_is_not_written_to(home: Home) -> None:
+    """A hard link leads anywhere."""
+    other = home.root / "other"
+    other.write_text("theirs")
+    os.link(other, home.root / ".dvdcli.prom.new")
+    done = home.recover(f"--metrics={home.root}/dvdcli.prom")
+    assert (done.code, "is not ours" in done.err) == (1, True), done
+    assert other.read_text() == "theirs"

@@ -59,7 +59,7 @@ class StorageTrouble:
 
         def before(action: str, when: str) -> None:
             with self.answering:
-                wrong = when in moments and dice.random() < 0.4
+                wrong = when in moments and dice.random() < 0.6
                 self.counts[kind] += wrong
             if wrong:
                 raise error

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dvdcli.linux import mountinfo
 from tests.blocks import backing_files_below
+from tests.soak.elsewhere import Elsewhere
 from tests.soak.plan import VOLUMES, Volume
 from tests.soak.systems import Docker, Ebs, KeepingPlugin, Local, System
 from tests.worlds import EbsWorld
@@ -41,6 +42,7 @@ class Machine(EbsWorld):
         self.ebs = Ebs(self)
         systems: tuple[System, ...] = (Docker(self.plugin), Local(self.images), self.ebs)
         self.systems = {system.driver: system for system in systems}
+        self.elsewhere = Elsewhere(self.top())
         self.jumped = 0  # seconds that the clock of its calls is ahead
 
     def command(self) -> list[str]:
@@ -96,6 +98,10 @@ class Machine(EbsWorld):
     def calm_down(self) -> None:
         for system in self.systems.values():
             system.calm_down()
+
+    def close(self) -> None:
+        self.elsewhere.close()
+        super().close()
 
     def reboot(self) -> None:
         """Start the machine anew: nothing runs or is mounted, attachments are kept, the boot has another id."""
