@@ -15,6 +15,7 @@ from typing import NamedTuple
 from tests.conftest import Done
 from tests.soak.ledger import Violation
 from tests.soak.plan import CALLS, Step
+from tests.soak.systems import PATIENCE
 from tests.soak.world import Machine
 
 LONGEST = 600.0  # seconds; a mount gives up after 100, and its undoing after 10 more, on a machine that is idle
@@ -118,6 +119,17 @@ class Calls:
             self._count_failed(error, trace)
         self._judge(words, done)
         return done
+
+    def patiently(self, worker: int, words: list[str]) -> Done:
+        """Run a call when all is calm, again only while a process of another test has a copy of our mounts."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            done = self.run(worker, words)
+            said = done.out + done.err
+            copied = "has it mounted at" in said or "still mounted by" in said
+            if not copied or time.monotonic() > end:
+                return done
+            time.sleep(0.2)
 
     def _finish(self, process: subprocess.Popen[bytes], words: list[str]) -> Done:
         try:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 from dvdcli.errors import Exit
-from tests.conftest import Done
 from tests.soak.calls import Calls
 from tests.soak.ledger import Ledger, Violation
 from tests.soak.plan import VOLUMES, Volume
@@ -36,7 +34,7 @@ class Check:
         wait_until(lambda: not machine.processes(), "a process goes on", PATIENCE)
         machine.settle()
         machine.jumped += LATE
-        done = self.recover()
+        done = self.calls.patiently(NOBODY, ["recover", f"--metrics={self.machine.metrics}"])
         self.faults = [] if done.code == 0 else [f"recover: {done}"]
         self.mend()
         rows = machine.slots_by_volume()
@@ -53,15 +51,6 @@ class Check:
         if found != expected:
             self.faults.append(f"{what}: {found} instead of {expected}")
 
-    def recover(self) -> Done:
-        """Recover, once more only where a process of another test has a copy of our mounts."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            done = self.calls.run(NOBODY, ["recover", f"--metrics={self.machine.metrics}"])
-            said = done.out + done.err
-            if not ("has it mounted at" in said or "still mounted by" in said) or time.monotonic() > end:
-                return done
-
     def mend(self) -> None:
         """Do what callers do: mount what the saboteur unmounted, and call once more for what is half removed.
 
@@ -76,14 +65,14 @@ class Check:
                 continue
             self.expect(f"the status of {volume}", row["status"], "lost")
             more = [f"--volumeopts={key}={value}" for key, value in self.machine.options(volume).items()]
-            done = self.calls.run(NOBODY, ["mount", *words, *more])
-            self.expect(f"mend {volume}", done.code, 0)
-            done = self.calls.run(NOBODY, ["unmount", *words])
+            done = self.calls.patiently(NOBODY, ["mount", *words, *more])
+            self.expect(f"mend {volume} ({done})", done.code, 0)
+            self.calls.patiently(NOBODY, ["unmount", *words])
             self.mended += 1
         for volume in sorted(self.ledger.half_removed):
             driver, name = volume
             self.ledger.removing(volume)
-            done = self.calls.run(NOBODY, ["remove", f"--volumedriver={driver}", f"--volumename={name}"])
+            done = self.calls.patiently(NOBODY, ["remove", f"--volumedriver={driver}", f"--volumename={name}"])
             self.ledger.removed(volume, done.code in SETTLED)
             if done.code not in (*SETTLED, Exit.IN_USE):
                 self.faults.append(f"remove {volume}: {done}")

@@ -164,7 +164,8 @@ class Worker:
         driver, name = volume
         self.ledger.perhaps(who, volume)
         hold = [] if who == HOST else [f"--hold={who.removeprefix('name:')}"]
-        done = self.calls.run(self.number, ["unmount", *flags(name, driver), *hold], step=step)
+        words = ["unmount", *flags(name, driver), *hold]
+        done = self.calls.run(self.number, words, step=step) if step else self.calls.patiently(self.number, words)
         if done.code == 0:
             self.ledger.gone(who, volume)
         return done.code == 0
