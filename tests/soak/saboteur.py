@@ -112,14 +112,15 @@ class Saboteur(StorageTrouble):
         with self.doors:
             self.calm.close()
             try:
-                return self.calm.wait_empty(3) and self._remount("ro")
+                return self.calm.wait_empty(MOST) and self._remount("ro")
             finally:
                 self.calm.open()
 
     def _remount(self, how: str) -> bool:
         """Remount the state's file system, as a kernel that met an error does: at once, whoever writes."""
         command = ["mount", "-o", f"remount,{how}", self.machine.home.state]
-        for _ in range(50):
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
             if subprocess.run(command, capture_output=True, check=False).returncode == 0:
                 return True
             time.sleep(0.005)  # a file is open for writing
