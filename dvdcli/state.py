@@ -354,9 +354,10 @@ class Slot:
         going = f"{os.path.dirname(self.marker)}/.{os.path.basename(self.marker)}.{os.getpid()}"
         try:
             os.rename(self.marker, going)
-        except FileNotFoundError:
+        except OSError:
             going = ""
         try:
+            self.unmark()  # where there is no space for another name
             files.unlink(f"{self.directory}/lock")
             remove_directory(self.directory)
             if going:
