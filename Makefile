@@ -5,6 +5,7 @@
 # make lock    tools/ci.lock, anew: what CI installs, by hash
 # make check-isolators MESOS_SOURCE=DIR   the isolators against a real Mesos's headers
 # make soak    everything at once while everything goes wrong, from a seed: SOAK="--seconds 120 --seed 7"
+# make fuzz    bad input by machine, led by coverage, for everything that parses: FUZZ="--seconds 60 --target isolator"
 # make picture the README's picture of list
 # make docs    the manual pages and completions, from the commands themselves
 # make dist    what is released, built and tried: sdist, wheel, zipapp, .deb
@@ -14,7 +15,7 @@ PY := $(VENV)/bin/python3
 SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE \
     $(wildcard man/man?/* completions/*)
 
-.PHONY: demo test check audit lock docs dist check-isolators bench crash-walk soak picture clean
+.PHONY: demo test check audit lock docs dist check-isolators bench crash-walk soak fuzz picture clean
 
 demo: $(VENV)/installed
 	sh tools/demo.sh
@@ -53,6 +54,10 @@ crash-walk: $(VENV)/installed $(VENV)/test-tools
 soak: $(VENV)/installed $(VENV)/test-tools
 	$(PY) -m tests.soak $(SOAK)
 
+fuzz: $(VENV)/installed $(VENV)/test-tools
+	@$(PY) -m pip install -q --group fuzz || { echo "fuzz: atheris has no wheel for this Python" >&2; exit 2; }
+	nice -n 10 $(PY) -m tests.fuzz $(FUZZ)
+
 picture: $(VENV)/installed
 	$(PY) -I tools/picture.py
 
@@ -63,4 +68,4 @@ $(VENV)/test-tools: pyproject.toml tools/setup.sh
 	sh tools/setup.sh test-tools
 
 clean:
-	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz

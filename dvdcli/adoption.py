@@ -67,7 +67,7 @@ def _adopt_container(who: str, agent: str, group: list[Listed], deadline: Deadli
 
 
 def _adopt_volume(volume: Volume, listed: Listed, who: str, deadline: Deadline, dry_run: bool) -> Outcome:
-    slot = State().slot(volume)
+    slot = State(deadline).slot(volume)
     slot.look_only = dry_run
     try:
         if dry_run and not slot.exists():
@@ -113,7 +113,10 @@ def _judge(work: Work, listed: Listed, who: str, dry_run: bool) -> Outcome:
 def listed_in(dvdi: str, docker_volume: str) -> tuple[list[Listed], list[str]]:
     """Return what the checkpoints at the two paths list, and warnings about what is unreadable in them.
 
-    Raises DvdcliError for a checkpoint that makes no sense, OSError.
+    Raises DvdcliError for a checkpoint that makes no sense or cannot be read.
     """
-    found, warnings = checkpoints.read_docker_volume(docker_volume)
-    return checkpoints.read_dvdi(dvdi) + found, warnings
+    try:
+        found, warnings = checkpoints.read_docker_volume(docker_volume)
+        return checkpoints.read_dvdi(dvdi) + found, warnings
+    except OSError as error:
+        raise DvdcliError(f"{error.filename or 'a checkpoint'}: {error.strerror}", "see that checkpoint") from error

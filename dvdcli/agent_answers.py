@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dvdcli import fastjson
 from dvdcli.agent_http import AgentError
 
 TYPE_CHECKING = False
@@ -13,15 +14,24 @@ _COUNTED = ("slave/executors_registering", "slave/executors_running", "slave/exe
 
 def parsed(body: bytes, what: str, kind: type = dict) -> Any:
     """Return the JSON *kind* in *body*, *what*'s answer. Raises AgentError."""
-    import json
-
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        value = fastjson.loads(body)
+        if b"\\u" in body:
+            _check_text(value)
+    except ValueError as error:
         raise AgentError(f"{what} answered what is no JSON", "see what listens there") from error
     if not isinstance(value, kind):
         raise AgentError(f"{what} answered with no JSON {kind.__name__}", "see what listens there")
     return value
+
+
+def _check_text(value: Any) -> None:
+    """Raise ValueError where a string in *value* is no text: half of a pair of surrogates, which nothing can write."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, (dict, list)):
+        for each in (*value, *value.values()) if isinstance(value, dict) else value:
+            _check_text(each)
 
 
 def identity_in(state: dict[str, Any], what: str) -> tuple[str, str, float]:
@@ -29,12 +39,17 @@ def identity_in(state: dict[str, Any], what: str) -> tuple[str, str, float]:
     agent, pid, start, version = (state.get(key) for key in ("id", "pid", "start_time", "version"))
     if "slaves" in state or not isinstance(pid, str) or not pid.startswith("slave"):
         raise AgentError(f"{what} is no agent's state", "give the URL of the agent on this host, not the master's")
-    if not isinstance(agent, str) or not isinstance(version, str) or type(start) not in (int, float):
+    if not isinstance(agent, str) or not isinstance(version, str) or not _is_number(start, 1e15):
         raise AgentError(f"{what} does not say which agent this is", "see what listens there")
     if not agent:
         raise AgentError(f"{what}: the agent is recovering, or has not registered yet", "try again later")
     assert start is not None
     return agent, pid, float(start)
+
+
+def _is_number(value: Any, most: float) -> bool:
+    """Return whether *value* is a number from 0 on and below *most*; true and false are none."""
+    return type(value) in (int, float) and 0 <= value < most
 
 
 def of_executors(state: dict[str, Any], url: str) -> set[tuple[str, ...]]:
@@ -69,7 +84,7 @@ def ids_in(entry: dict[str, Any], url: str) -> set[tuple[str, ...]]:
 def count_of_executors(metrics: dict[str, Any], what: str) -> int:
     """Return how many executors the *metrics* count that have not ended. Raises AgentError."""
     counts = [metrics.get(name) for name in _COUNTED]
-    if not all(isinstance(count, (int, float)) and 0 <= count < 1e9 for count in counts):
+    if not all(_is_number(count, 1e9) for count in counts):
         raise AgentError(f"{what} does not say how many executors there are", "see what listens there")
     return int(sum(count for count in counts if count is not None))
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dvdcli import output, private
+from dvdcli import bounded, output, private
 from dvdcli.errors import TryAgainError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any
 
     from dvdcli.agent_settings import Settings
     from dvdcli.clock import Deadline
 
-    T = TypeVar("T")
-
 _ANSWER = 30.0  # seconds that one answer may take
 _CONNECT = 5.0
-_LONGEST_ANSWER = 64 << 20  # bytes
-_CHUNK = 1 << 16
 
 
 class AgentError(TryAgainError):
@@ -56,7 +51,13 @@ class Connection:
             self._session = self._new_session()
         output.debug(f"{'GET' if body is None else 'POST'} {url}")
         try:
-            answer = _within(left, lambda: _exchange(self._session, url, body, left))
+            answer = bounded.exchange(
+                self._session, left, "GET" if body is None else "POST", url, json=body,
+                timeout=(min(_CONNECT, left), left),
+            )  # fmt: skip
+        except bounded.TooLongError as error:
+            most = bounded.LONGEST_ANSWER >> 20
+            raise AgentError(f"{url} answered with over {most} MiB", "see what listens there") from error
         except requests.exceptions.SSLError as error:
             raise AgentError(f"{self.url} cannot be trusted: {_reason(error)}", "see ca_file in [agent]") from error
         except requests.exceptions.ConnectionError as error:
@@ -68,14 +69,10 @@ class Connection:
             raise UsageError(f"{self.url}: {error}", "see [agent] in the configuration file") from error
         if answer is None:
             raise AgentError(f"{url} did not answer in full within {left:.0f} s", "try again later")
-        return answer
+        return answer.status_code, answer.body
 
     def _new_session(self) -> Any:
-        import requests
-
-        settings = self._settings
-        session: Any = requests.Session()
-        session.trust_env = False  # no .netrc, no proxy, no CA but those that are configured
+        settings, session = self._settings, bounded.session()
         session.verify = not settings.insecure and (settings.ca_file or True)
         if settings.insecure and self.url.startswith("https:"):
             import urllib3
@@ -90,45 +87,6 @@ class Connection:
             session.auth = (settings.principal.encode(), secret.encode())
         session.headers["Accept"] = "application/json"
         return session
-
-
-def _within(seconds: float, function: Callable[[], T]) -> T | None:
-    """Return what *function* returns, None where it takes longer: an answer of a byte a second outlasts any timeout.
-
-    Raises what it raises.
-    """
-    import threading
-
-    done: list[T] = []
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            done.append(function())
-        except BaseException as error:  # told to the caller, whatever it is
-            failures.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if failures:
-        raise failures[0]
-    return done[0] if done else None
-
-
-def _exchange(session: Any, url: str, body: dict[str, Any] | None, seconds: float) -> tuple[int, bytes]:
-    reply = session.request(
-        "GET" if body is None else "POST", url, json=body, stream=True, allow_redirects=False,
-        timeout=(min(_CONNECT, seconds), seconds),
-    )  # fmt: skip
-    with reply:
-        chunks, size = [], 0
-        for chunk in reply.iter_content(_CHUNK):
-            size += len(chunk)
-            if size > _LONGEST_ANSWER:
-                raise AgentError(f"{url} answered with over {_LONGEST_ANSWER >> 20} MiB", "see what listens there")
-            chunks.append(chunk)
-        return reply.status_code, b"".join(chunks)
 
 
 def check_is_of_this_host(url: str, pid: str) -> None:

@@ -81,5 +81,7 @@ def faults(given: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         is_kind = type(value) is kind or (kind is float and type(value) is int)
         if not is_kind:
             yield key, f"[agent] {key} is no {kind.__name__}", ""
+        elif isinstance(value, str) and "\0" in value:
+            yield key, f"[agent] {key} has a NUL in it", ""
         if key == "grace" and is_kind and not 0 <= value <= 1e9:
             yield key, f"[agent] grace = {value} is no number of seconds", ""

@@ -17,6 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_PATIENCE = 10.0  # seconds that a file system may take to answer
+
+
+_NOBODY = 2**32 - 1  # chown(2)'s "leave it": no id
+
 
 class Bind:
     """One volume and its place.
@@ -26,7 +31,7 @@ class Bind:
     what is missing on the way, None forbids to make it.
     """
 
-    __slots__ = ("base", "owner", "path", "read_only", "source", "through")
+    __slots__ = ("_hanging", "base", "owner", "path", "read_only", "source", "through")
 
     def __init__(
         self, source: str, base: str, through: str, path: str, owner: tuple[int, int] | None, read_only: bool
@@ -37,6 +42,7 @@ class Bind:
         self.path = path
         self.owner = owner
         self.read_only = read_only
+        self._hanging: set[str] = set()  # the mounts that can hang who looks something up there
 
     def to_argument(self) -> str:
         """Return the bind as one word of `dvdcli bind`'s command line."""
@@ -57,22 +63,31 @@ class Bind:
             owner = fields.pop("owner", None)
             if owner is not None:
                 uid, gid = owner
-                if type(uid) is not int or type(gid) is not int:
-                    raise ValueError("owner is no pair of numbers")
+                if not all(type(number) is int and 0 <= number < _NOBODY for number in (uid, gid)):
+                    raise ValueError("owner is no pair of ids")
                 owner = (uid, gid)
             values = {key: fields.pop(key, "") for key in ("source", "base", "through", "path")}
             read_only = fields.pop("read_only", False)
             if fields or type(read_only) is not bool or not all(type(value) is str for value in values.values()):
                 raise ValueError("there is more in it than a bind has")
+            if b"\0" in b"".join(map(os.fsencode, values.values())):
+                raise ValueError("a path has a NUL in it")
         except (ValueError, TypeError, AttributeError) as error:
-            raise UsageError(f"{word!a} describes no bind: {error}", "mount --isolator makes these") from error
+            raise UsageError(f"{word[:200]!a} describes no bind: {error}", "mount --isolator makes these") from error
         for key in ("source", "base"):
             if not values[key].startswith("/"):
                 raise UsageError(f"the {key} {values[key]!a} of a bind is no absolute path")
         return cls(owner=owner, read_only=read_only, **values)
 
     def carry_out(self) -> None:
-        """Mount the volume. Raises DvdcliError, OSError; then nothing of it is mounted."""
+        """Mount the volume. Raises DvdcliError, OSError; then nothing of it is mounted.
+
+        TryAgainError is for a file system on the way that does not answer: that would hang the container's launch.
+        """
+        if mountinfo.may_hang():
+            self._hanging = {mount.id for mount in mountinfo.read() if mount.can_hang}
+            for path in (self.source, self.base):
+                _ask(os.path.dirname(path))
         source = os.open(self.source, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             where = self._walk(source, None)
@@ -88,7 +103,8 @@ class Bind:
         """
         from dvdcli.linux import syscalls
 
-        with Walk(self.base, self.owner if covered is None else None) as walk:
+        before = self._before if self._hanging else None
+        with Walk(self.base, self.owner if covered is None else None, before) as walk:
             walk.along(self.through, follow=True)
             walk.along(self.path, follow=False)
             here = f"/proc/self/fd/{walk.descriptor}"
@@ -104,8 +120,20 @@ class Bind:
                 syscalls.mount("none", here, flags | mountflags.kept_by_remount(source))
             return ended_in
 
+    def _before(self, descriptor: int, name: str) -> None:
+        """Have a name looked up by another process, where the directory *descriptor* is in what can hang."""
+        if _mount_id(descriptor) in self._hanging:
+            _ask(f"{os.readlink(f'/proc/self/fd/{descriptor}')}/{name}")
+
     def _name(self) -> str:
         return "/".join(part.strip("/") for part in (self.base, self.through, self.path) if part)
+
+
+def _ask(path: str) -> None:
+    from dvdcli.clock import Deadline
+    from dvdcli.linux import aside
+
+    aside.ask(path, Deadline(_PATIENCE))
 
 
 def _mount_id(descriptor: int) -> str:

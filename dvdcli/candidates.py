@@ -67,7 +67,7 @@ def recorded_volumes() -> Iterator[str]:
 
 
 def _recorded() -> Iterator[Volume]:
-    for slot in State().slots():
+    for slot in State(Deadline(ANSWER_WITHIN)).slots():
         if slot.volume is None:  # a long name, of which the directory has a part only
             slot.look_only = True
             slot.load()
@@ -81,7 +81,7 @@ def _volumes_of(driver: str) -> list[str]:
 
 def _all_holds() -> Iterator[str]:
     boot = boot_id()
-    for slot in State().slots():
+    for slot in State(Deadline(ANSWER_WITHIN)).slots():
         slot.look_only = True
         yield from slot.holds(boot)
 
@@ -106,7 +106,7 @@ def mountpoints() -> Iterator[str]:
 
 
 def _mountpoints() -> Iterator[str]:
-    for slot in State().slots():
+    for slot in State(Deadline(ANSWER_WITHIN)).slots():
         slot.look_only = True
         record = slot.load()
         if record is not None and record.path:

@@ -14,7 +14,7 @@ import os
 
 from dvdcli import fastjson
 from dvdcli.clock import Deadline
-from dvdcli.errors import DvdcliError, InUseError, NewerError
+from dvdcli.errors import DvdcliError, InUseError, NewerError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
 from dvdcli.state import State, make_root, refuse_newer, remove_directory
@@ -115,7 +115,10 @@ class Claim:
 
     def _owner(self) -> Volume | None:
         fields = _read(self._path)
-        return Volume(fields["driver"], fields["name"]) if fields else None
+        try:
+            return Volume(fields["driver"], fields["name"]) if fields else None
+        except UsageError:
+            return None  # damaged
 
     def _counts(self, owner: Volume) -> bool:
         """Return whether the record of *owner* is there, and has this disk or none yet."""

@@ -24,6 +24,8 @@ SYSTEM = (
     "/var/run",
 )  # fmt: skip
 _RUN = ("/run", "/var/run")  # there are mounts of plugins below
+_PATIENCE = 5.0  # seconds
+_DEEPEST = 50
 TOP = ("agent", "drivers", "explicit_create")  # what a configuration file can have at its top
 
 
@@ -170,6 +172,7 @@ def config_file() -> str:
 def drop_ins(path: str) -> list[str]:
     """Return the paths of the drop-ins of the file *path*, in their order. Raises DvdcliError."""
     directory = f"{path}.d"
+    _await_answer(path)
     try:
         names = [name for name in os.listdir(directory) if name.endswith(".toml")] if path else []
     except (FileNotFoundError, NotADirectoryError):
@@ -182,7 +185,11 @@ def drop_ins(path: str) -> list[str]:
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """Return what the file at *path* says, nothing where there is none. Raises DvdcliError."""
+    """Return what the file at *path* says, nothing where there is none. Raises DvdcliError.
+
+    TryAgainError is for a file system that does not answer.
+    """
+    _await_answer(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -199,9 +206,32 @@ def read_file(path: str) -> dict[str, Any]:
     with file:
         _check_owner(path, os.fstat(descriptor))
         try:
-            return tomllib.load(file)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
+            data = tomllib.load(file)
+            _check_depth(data)
+            return data
+        except (ValueError, OSError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, 5,000 digits
             raise wrong(path, str(error)) from error
+
+
+def _await_answer(path: str) -> None:
+    from dvdcli.clock import Deadline
+    from dvdcli.linux import files
+
+    if path:
+        files.await_answer(path, Deadline(_PATIENCE))
+
+
+def _check_depth(data: dict[str, Any]) -> None:
+    """Raise ValueError where *data* is nested deeper than anybody means it: who prints it would run out of stack."""
+    level: list[Any] = [data]
+    for _ in range(_DEEPEST):
+        level = [
+            inner for each in level for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, (dict, list))
+        ]  # fmt: skip
+        if not level:
+            return
+    raise ValueError("nested too deeply")
 
 
 def faults(data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

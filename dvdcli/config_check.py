@@ -34,7 +34,7 @@ def problems() -> tuple[list[DvdcliError], list[str]]:
     for keys in tables:
         for key, fault in _table_faults(found, keys):
             errors.append(_placed(found, lines, (*keys, key) if key else keys, fault))
-    return [*_wrong_variables(), *errors], list(_odd_variables())
+    return [*_wrong_variables(), *errors], list(_odd_variables(is_read=not errors))
 
 
 def _read_all() -> tuple[list[DvdcliError], list[tuple[str, dict[str, Any]]]]:
@@ -122,7 +122,7 @@ def _file_faults(
     """Return each file that is named and cannot be read, and each secret that others can read."""
     for key in keys:
         value = table.get(key.name)
-        if not value or not isinstance(value, str):
+        if not value or not isinstance(value, str) or "\0" in value:
             continue
         is_file = key.name.endswith("_file")
         try:
@@ -144,12 +144,12 @@ def _wrong_variables() -> Iterator[DvdcliError]:
             yield DvdcliError(error.message, error.hint)
 
 
-def _odd_variables() -> Iterator[str]:
+def _odd_variables(is_read: bool) -> Iterator[str]:
     known = [variable.name for variable in config_schema.VARIABLES]
     for name in sorted(os.environ):
         if name.startswith("DVDCLI_") and name not in known:
             meant = nearest(name, known)
             yield f"the variable {name} means nothing to dvdcli{f': did you mean {meant}?' if meant else ''}"
     path = config.config_file()
-    if "DVDCLI_CONFIG" in os.environ and path and not os.path.lexists(path):
+    if "DVDCLI_CONFIG" in os.environ and path and is_read and not os.path.lexists(path):
         yield f"DVDCLI_CONFIG names {path}, which is not there"

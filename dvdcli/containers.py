@@ -14,7 +14,7 @@ from dvdcli.errors import NewerError, TryAgainError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
 from dvdcli.state import State, make_root, refuse_newer, remove_directory
-from dvdcli.volume import SCHEMA, Volume, decode, encode
+from dvdcli.volume import SCHEMA, Volume, decode, encode, is_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ class Given:
             raise ValueError(str(error)) from error
         if not all(isinstance(text, str) for text in (given.who, given.agent, given.boot)):
             raise ValueError("a text is none")
+        if not is_time(given.since):
+            raise ValueError("since is no time")
+        given.who.encode()
         return given
 
 

@@ -12,13 +12,24 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_DEEPEST = 200  # protobuf has 100: what is nested deeper is nobody's, and whoever walks through it runs out of stack
+
+
+def _finite(digits: str) -> float:
+    """Return the number that *digits* are. Raises ValueError for one that cannot be written again: 1e999 is read so."""
+    number = float(digits)
+    if number - number != 0:
+        raise ValueError("a number is too large")
+    return number
+
+
 class _ScannerContext:
     """The attributes that the C scanner reads; the names are json.decoder.JSONDecoder's."""
 
     strict = False
     object_hook = None
     object_pairs_hook = None
-    parse_float = float
+    parse_float = staticmethod(_finite)
     parse_int = int
     memo: dict[str, str] = {}  # noqa: RUF012
 
@@ -50,7 +61,7 @@ def _c_codec() -> tuple[Callable[[str, int], tuple[Any, int]], Callable[[Any], s
 def _package_codec() -> tuple[Callable[[str, int], tuple[Any, int]], Callable[[Any], str]]:
     import json
 
-    decoder = json.JSONDecoder(strict=False, parse_constant=_ScannerContext.parse_constant)
+    decoder = json.JSONDecoder(strict=False, parse_constant=_ScannerContext.parse_constant, parse_float=_finite)
     return decoder.raw_decode, json.JSONEncoder(sort_keys=True, allow_nan=False).encode
 
 
@@ -68,10 +79,28 @@ def dumps(value: Any) -> str:
     return _encode(value)
 
 
+def _is_deep(text: str, value: Any) -> bool:
+    """Return whether *value*, which *text* says, is nested deeper than _DEEPEST."""
+    if text.count("[") + text.count("{") <= _DEEPEST:
+        return False
+    level: list[Any] = [[value]]
+    for _ in range(_DEEPEST + 1):
+        level = [
+            inner for each in level for inner in (each.values() if type(each) is dict else each)
+            if type(inner) in (dict, list)
+        ]  # fmt: skip
+        if not level:
+            return False
+    return True
+
+
 def _first(text: str) -> tuple[Any, int]:
     start = len(text) - len(text.lstrip(_SPACE))
     try:
-        return _scan(text, start)
+        value, end = _scan(text, start)
+        if _is_deep(text, value):
+            raise RecursionError
+        return value, end
     except (StopIteration, SystemError):
         # SystemError: the C scanner would raise json's own error, but only finds it where json is imported.
         raise ValueError("not JSON") from None
@@ -89,7 +118,7 @@ def loads(data: bytes) -> Any:
     text = data.decode()
     try:
         value, end = _scan(text, 0)
-        if end == len(text):
+        if end == len(text) and not _is_deep(text, value):
             return value  # what we write ourselves
     except Exception:  # nosec B110 # noqa: S110 - told in the right words below
         pass

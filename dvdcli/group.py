@@ -33,8 +33,9 @@ def mount(request: Prepare, asked: list[Wanted], announce: Callable[[dict[str, A
 
     Raises DvdcliError and OSError; then no hold that this call took is left.
     """
-    places = targets.plan(request, asked)
     deadline = Deadline(request.timeout or lifecycle.MOUNT_TIMEOUT)
+    State(deadline)
+    places = targets.plan(request, asked, deadline)
     who = containers.hold_of(request.agent, request.id)
     container = Container(containers.directory_name(who))
     lock = container.acquire(deadline)
@@ -171,6 +172,7 @@ def unmount(request: Request) -> list[str]:
     a hold is left.
     """
     deadline = Deadline(lifecycle.UNMOUNT_TIMEOUT)
+    State(deadline)
     pending = []
     for who in (
         containers.hold_of(request.agent, request.id),
@@ -198,6 +200,7 @@ def recover(request: Request) -> list[str]:
     from dvdcli import recovery
 
     deadline = Deadline(RECOVER_TIMEOUT)
+    State(deadline)
     live = set()
     for ids in request.ids("containers") + request.ids("orphans"):
         live.add(containers.hold_of(request.agent, ids))

@@ -49,15 +49,17 @@ class Address:
         self.path = self.host = ""
         self.port = 0
         scheme, separator, rest = url.partition("://")
-        if scheme == "unix" and rest.startswith("/"):
+        separator = separator if url.isprintable() else ""  # no NUL, no half of a character: no path and no host has
+        if separator and scheme == "unix" and rest.startswith("/"):
             self.path, self.tls = rest, None
             return
         host, colon, port = rest.rstrip("/").rpartition(":")
         if not colon and scheme in ("http", "https"):
             host, port = rest.rstrip("/"), "443" if scheme == "https" else "80"
-        usable = host and port.isascii() and port.isdigit() and 0 < int(port) < 65536 and "/" not in host
+        is_port = port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536
+        usable = host and is_port and "/" not in host
         if not separator or scheme not in ("tcp", "http", "https") or not usable:
-            raise UsageError(f"{url!r} is no address of a plugin", "use unix:///path, tcp://host:port or https://host:port")
+            raise UsageError(f"{url[:200]!a} is no address of a plugin", "use unix:///path, tcp://host:port or https://host:port")
         self.host, self.port = host.strip("[]"), int(port)
         self.tls = tls or Tls() if scheme == "https" else tls
 
@@ -148,8 +150,9 @@ def _open_tls(address: Address, tls: Tls, deadline: Deadline) -> Any:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if tls.cert_file:
-            context.load_cert_chain(tls.cert_file, tls.key_file or None)
-    except (OSError, ssl.SSLError) as error:
+            # With a password, if an empty one: without, OpenSSL asks whoever sits at the terminal for one, and waits.
+            context.load_cert_chain(tls.cert_file, tls.key_file or None, password="")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in a path
         raise DvdcliError(f"{address.url}: a TLS file cannot be used: {error}", "see its paths and modes") from error
     plain = _open_any(socket.socket, address, deadline)
     try:
@@ -159,7 +162,7 @@ def _open_tls(address: Address, tls: Tls, deadline: Deadline) -> Any:
         raise DvdcliError(
             f"{address.url} cannot be trusted: {error.verify_message}", "name the CA that signed its certificate"
         ) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a host that no certificate can name
         plain.close()
         raise NotSentError(f"{address.url}: no TLS connection: {error}") from error
 

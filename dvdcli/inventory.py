@@ -56,7 +56,7 @@ def _there(volume: Volume, info: Info | None) -> Info:
 
 def create(volume: Volume, options: dict[str, str], deadline: Deadline) -> None:
     """Make *volume*; one that is there is what its driver says of it."""
-    slot = State().slot(volume)
+    slot = State(deadline).slot(volume)
     lock = slot.acquire(deadline)
     try:
         try:
@@ -64,6 +64,9 @@ def create(volume: Volume, options: dict[str, str], deadline: Deadline) -> None:
             provider.check(options)
             provider.create(volume.name, options)
             output.to_syslog(f"created the volume {volume}")
+            later = provider.of_mount(options)
+            if later:
+                output.warn(f"{', '.join(later)}: the file system of {volume} is made by its first mount; say it there")
         finally:
             slot.erase_if_empty()
     finally:
@@ -72,7 +75,7 @@ def create(volume: Volume, options: dict[str, str], deadline: Deadline) -> None:
 
 def resize(volume: Volume, options: dict[str, str], deadline: Deadline) -> None:
     """Make *volume* as large as *options* say. Raises UsageError, NotFoundError."""
-    slot = State().slot(volume)
+    slot = State(deadline).slot(volume)
     lock = slot.acquire(deadline)
     try:
         try:
@@ -93,7 +96,7 @@ def resize(volume: Volume, options: dict[str, str], deadline: Deadline) -> None:
 
 def remove(volume: Volume, deadline: Deadline) -> None:
     """Destroy *volume* and its data. Raises InUseError while anybody holds it, NotFoundError where there is none."""
-    slot = State().slot(volume)
+    slot = State(deadline).slot(volume)
     lock = slot.acquire(deadline)
     try:
         work = Work(slot, deadline)
@@ -121,7 +124,7 @@ def forget(volume: Volume, deadline: Deadline) -> None:
 
     Raises NotFoundError where nothing is on record, TryAgainError while another call works on it.
     """
-    slot = State().slot(volume)
+    slot = State(deadline).slot(volume)
     if not slot.exists():
         raise _unknown(volume)
     lock = slot.acquire(deadline)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dvdcli import output
-from dvdcli.errors import AtWorkError, DvdcliError, TryAgainError
+from dvdcli.errors import AtWorkError, DvdcliError, InUseError, TryAgainError
 from dvdcli.state import State
 from dvdcli.work import Work, mark_if_possible
 
@@ -41,7 +41,7 @@ def mount(
     whether a missing volume is an error; None leaves it to the configuration. A failed call undoes only the hold that
     it added itself. Raises DvdcliError and OSError.
     """
-    slot = State().slot(volume)
+    slot = State(deadline).slot(volume)
     lock = slot.acquire(deadline)
     try:
         work = Work(slot, deadline)
@@ -50,6 +50,7 @@ def mount(
         elif work.record is not None and not work.drop_dead_call(hold) and not work.goes_on(options):
             _finish_first(work)
         added = "" if hold in work.holds and not work.is_unheard(hold) else hold
+        was_on_record = work.record is not None
         try:
             if work.holds and work.is_proven():
                 if added:
@@ -64,6 +65,8 @@ def mount(
             announce(path)
         except BaseException as error:
             left = work.leave(added) if isinstance(error, AtWorkError) else work.undo(added)
+            if was_on_record and isinstance(error, InUseError):
+                error.hint += "; the settings on record count until its last unmount here"
             if left and isinstance(error, DvdcliError):
                 error.hint = f"{error.hint}; {left}" if error.hint else left
             elif left:
@@ -88,7 +91,7 @@ def unmount(volume: Volume, hold: str, deadline: Deadline, ask: bool = True) -> 
     mounted. Raises DvdcliError and OSError where something on record cannot be undone;
     recover tries it again.
     """
-    slot = State().slot(volume)
+    slot = State(deadline).slot(volume)
     lock = slot.acquire(deadline)
     try:
         work = Work(slot, deadline)

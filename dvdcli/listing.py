@@ -143,6 +143,8 @@ class _Look:
         self.uptime = clock.now()["uptime"]
         self.namespace = mountinfo.namespace()
         self.tables: dict[str, dict[str, list[Mount]]] = {}
+        self.hanging: set[str] | None = None
+        self.parents: dict[str, str] = {}
 
     def row(self, slot: Slot, record: Record) -> Row:
         today = record.boot == self.boot
@@ -172,7 +174,7 @@ class _Look:
             return
         row["device"], row["file_system"] = mount.source, mount.type
         here = record.mount_namespace in ("", self.namespace)
-        if here and mount.has_device:
+        if here and mount.has_device and not self._is_behind_what_hangs(mount):
             row["size"], row["used"] = usage(record.path)
 
     def _table(self, namespace: str) -> dict[str, list[Mount]]:
@@ -181,6 +183,18 @@ class _Look:
             for mount in mountinfo.read_in(namespace):
                 table.setdefault(mount.path, []).append(mount)
         return self.tables[namespace]
+
+
+    def _is_behind_what_hangs(self, mount: Mount) -> bool:
+        """Return whether the way to *mount* of this namespace leads through a file system that may never answer."""
+        if self.hanging is None:
+            table = mountinfo.read() if mountinfo.may_hang() else []
+            self.hanging = {each.id for each in table if each.can_hang}
+            self.parents = {each.id: each.parent for each in table} if self.hanging else {}
+        number = mount.id
+        while number in self.parents and number not in self.hanging and number != self.parents[number]:
+            number = self.parents[number]
+        return number in self.hanging
 
 
 def usage(path: str) -> tuple[int, int] | tuple[None, None]:

@@ -81,7 +81,7 @@ def dialect(version: str) -> Dialect:
     """
     digits = version.partition("-")[0].partition("+")[0].split(".")
     if len(digits) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 6 for part in digits):
-        raise UsageError(f"{version!a} is no Mesos version")
+        raise UsageError(f"{version!a:.200} is no Mesos version")
     wanted = (int(digits[0]), int(digits[1]), int(digits[2]))
     if wanted < _TABLE[0][0]:
         raise UsageError(f"Mesos {version} is older than any that dvdcli knows", "0.23.0 is the first with modules")
@@ -95,7 +95,7 @@ def dialect(version: str) -> Dialect:
 def check_agent(name: str) -> str:
     """Return *name* if an agent can be called so: it tells apart the agents of one host. Raises UsageError."""
     if len(name) > 64 or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
-        raise UsageError(f"the agent's name {name!a} is none", "letters, digits, dots, dashes; at most 64")
+        raise UsageError(f"the agent's name {name!a:.200} is none", "letters, digits, dots, dashes; at most 64")
     return name
 
 
@@ -109,9 +109,9 @@ class Request:
         if not isinstance(fields, dict):
             raise UsageError("the request is no JSON object")
         self.fields: dict[str, Any] = fields
-        if fields.get("protocol") != PROTOCOL:
+        if type(fields.get("protocol")) is not int or fields["protocol"] != PROTOCOL:
             raise UsageError(
-                f"the request has protocol {fields.get('protocol')!a}, this dvdcli speaks {PROTOCOL}",
+                f"the request has protocol {fields.get('protocol')!a:.200}, this dvdcli speaks {PROTOCOL}",
                 "install the isolator and the dvdcli of one release",
             )
         self.agent = check_agent(self._field("agent", str, ""))
@@ -130,7 +130,7 @@ class Request:
             return None
         seconds: int = self._field("timeout", int)
         if not 0 < seconds <= 86400:
-            raise UsageError(f"the request's timeout of {seconds} s is none")
+            raise UsageError(f"the request's timeout of {seconds!s:.200} s is none")
         return float(seconds)
 
     @property
@@ -149,6 +149,14 @@ def _id(value: Any) -> list[str]:
     return [check_name(part, "container id") for part in value]
 
 
+def _is_path(text: str) -> bool:
+    """Return whether a file can be called so: bytes that are no UTF-8 are fine, half a character is not, nor a NUL."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 class Prepare(Request):
     """What a release's `prepare` received: the container's environment, volumes, sandbox and image."""
 
@@ -157,9 +165,11 @@ class Prepare(Request):
         self._config = self.fields if self.dialect.arguments else self._field("container_config", dict)
         self.directory = self._plain(self._config.get("directory"), "directory")
         self.sandbox_directory = self._field("sandbox_directory", str, SANDBOX_DIRECTORY)
+        if ".." in self.sandbox_directory.split("/"):
+            raise UsageError(f"the sandbox {self.sandbox_directory!a:.200} has a .. in it")
         for path in (self.directory, self.sandbox_directory):
-            if not path.startswith("/"):
-                raise UsageError(f"the sandbox {path!a} is no absolute path")
+            if not path.startswith("/") or not _is_path(path):
+                raise UsageError(f"the sandbox {path!a:.200} is no absolute path")
 
     def _plain(self, value: Any, what: str) -> str:
         if not isinstance(value, str):
@@ -238,7 +248,10 @@ class Prepare(Request):
             return f"{self.directory}/{SANDBOX_ROOTFS}"
         given = self._config.get("rootfs")
         if given is not None:
-            return self._plain(given, "rootfs")
+            rootfs = self._plain(given, "rootfs")
+            if rootfs and (not rootfs.startswith("/") or not _is_path(rootfs)):
+                raise UsageError(f"the image {rootfs!a:.200} is no absolute path")
+            return rootfs
         if self.dialect.rootfs in ("hidden", "sandbox") and self.dialect.arguments:
             info = self._message(self.dialect.executor, "container", "mesos")
             if "image" in info:

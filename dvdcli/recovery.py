@@ -63,7 +63,7 @@ def recover(deadline: Deadline, dry_run: bool = False) -> Iterator[Outcome]:
     In the first recover of a boot every record is looked at; after that only those with a pending marker. With
     *dry_run* nothing is changed, and the outcomes are what would be done.
     """
-    state = State()
+    state = State(deadline)
     boot = boot_id()
     first = state.is_first_look(boot)
     whole = True

@@ -16,20 +16,20 @@ import errno
 import os
 
 from dvdcli import fastjson, output
+from dvdcli.clock import Deadline
 from dvdcli.config import state_directory
 from dvdcli.errors import NewerError, StateError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
-from dvdcli.volume import SCHEMA, Hold, Record, Volume, decode, encode
+from dvdcli.volume import SCHEMA, Hold, Record, Volume, decode, encode, is_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from dvdcli.clock import Deadline
-
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
+PATIENCE = 5.0  # seconds
 
 
 def boot_id() -> str:
@@ -38,10 +38,15 @@ def boot_id() -> str:
 
 
 class State:
-    """The state directory. Raises StateError where it is not ours alone to write."""
+    """The state directory. Raises StateError where it is not ours alone to write.
 
-    def __init__(self) -> None:
+    Before the first look at it, its file system is asked whether it answers: TryAgainError where it does not by the
+    *deadline*, by default after PATIENCE.
+    """
+
+    def __init__(self, deadline: Deadline | None = None) -> None:
         self.root = state_directory()
+        files.await_answer(self.root, deadline or Deadline(PATIENCE))
         try:
             status = os.stat(self.root)
         except FileNotFoundError:
@@ -282,6 +287,8 @@ class Slot:
             fields = fastjson.loads(files.read(path) or b"")
             refuse_newer(path, fields)
             who, of_boot = fields.pop("who"), fields.pop("boot")
+            if not is_time(fields.get("since", {})):
+                del fields["since"]
             if isinstance(who, str) and isinstance(of_boot, str) and encode(who) == stem:
                 return Hold(who, of_boot, fields)
         except (ValueError, KeyError):

@@ -9,7 +9,6 @@ import os
 import stat
 import sys
 
-from dvdcli.clock import Deadline
 from dvdcli.config import SYSTEM, mounts_directory, state_directory
 from dvdcli.errors import UsageError
 from dvdcli.linux import aside
@@ -18,12 +17,12 @@ from dvdcli.volume import without_controls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from dvdcli.clock import Deadline
     from dvdcli.mesos import Prepare
     from dvdcli.wanted import Wanted
 
 Owner = tuple[int, int]
 
-_PATIENCE = 10.0  # seconds for a look at a container path
 LONGEST_PATH = 4095
 TMP = "/tmp"  # nosec B108 # noqa: S108 - the original's rule: what lies below it is made
 # What lies in an agent's work directory, on the way to a sandbox.
@@ -56,8 +55,10 @@ class Target:
     def dress(self, path: str, deadline: Deadline) -> None:
         """Give the root of the fresh volume at *path* the mode and the owner of its container path.
 
-        Raises OSError, and TryAgainError where the volume's file system does not answer.
+        Raises OSError, and TryAgainError where the file system of the one or the other does not answer.
         """
+        if self.model:
+            aside.ask(self.model, deadline)
         aside.look(lambda: self._dressed(path), path, deadline)
 
     def _dressed(self, path: str) -> str:
@@ -77,14 +78,14 @@ class Target:
         return ""
 
 
-def plan(request: Prepare, wanted: list[Wanted]) -> list[Target | None]:
+def plan(request: Prepare, wanted: list[Wanted], deadline: Deadline) -> list[Target | None]:
     """Return the place of each of *wanted*, None for a volume without a container path.
 
-    Raises UsageError for a path that no volume may be mounted on, OSError.
+    Raises UsageError for a path that no volume may be mounted on, OSError, TryAgainError at the *deadline*.
     """
     if not any(each.path for each in wanted):
         return [None] * len(wanted)
-    place = _Container(request)
+    place = _Container(request, deadline)
     found = [place.target(each) if each.path else None for each in wanted]
     names = [(target.name, each.label) for target, each in zip(found, wanted, strict=True) if target]
     for index, (name, label) in enumerate(names):
@@ -107,11 +108,13 @@ def _untangle(targets: list[Target], owner: Owner) -> None:
 class _Container:
     """What every container path of one container is judged by."""
 
-    def __init__(self, request: Prepare) -> None:
+    def __init__(self, request: Prepare, deadline: Deadline) -> None:
+        self.deadline = deadline
         self.directory = _normal(request.directory)
         self.sandbox_directory = _normal(request.sandbox_directory)
         self.rootfs = request.rootfs
         self.image_in_sandbox = request.has_rootfs_in_sandbox
+        aside.ask(self.directory, deadline)
         self.work_dir, self.below = _split_sandbox(self.directory)
         status = os.stat(self.directory)
         self.owner = (status.st_uid, status.st_gid)
@@ -161,10 +164,11 @@ class _Container:
             return target
         try:
             # Tasks choose this path: what it leads to can be a file system that hangs who looks.
-            resolved = aside.look(lambda: _resolved(path), path, Deadline(_PATIENCE), anywhere=True)
+            resolved = aside.look(lambda: _resolved(path), path, self.deadline)
             if not resolved:
                 raise NotADirectoryError
         except (FileNotFoundError, NotADirectoryError, RuntimeError):
+            self._check_host(wanted, path)  # where it is no place for a volume, making it would not help
             raise _refused(
                 wanted, "is no directory of this agent", f"make it, or use a path in the sandbox or below {TMP}"
             ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from dvdcli.errors import UsageError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 LONGEST_NAME = 1024
+_AEONS = 1e15  # seconds
 
 MOUNTING = "mounting"
 MOUNTED = "mounted"
@@ -127,7 +129,32 @@ class Record:
             setattr(record, key, value)
         if record.status not in (MOUNTING, MOUNTED, UNMOUNTING):
             raise ValueError(f"status {record.status!r}")
+        record._check()
         return record
+
+    def _check(self) -> None:
+        """Raise ValueError for what is of the right type, and nothing that a record of ours can say."""
+        if self.options and not all(type(value) is str for value in self.options.values()):
+            raise ValueError("an option is no text")
+        if self.path and (not self.path.startswith("/") or "\0" in self.path):
+            raise ValueError("path is no absolute path")
+        if not is_time(self.since):
+            raise ValueError("since is no time")
+        if not isinstance(self.handle.get("device", _NOTHING), dict):
+            raise ValueError("the device is none")
+        os.fsencode(self.path)
+        for word in (self.adding, self.claim, self.provider):  # they become names of files
+            word.encode()
+
+
+_NOTHING: dict[str, Any] = {}
+
+
+def is_time(since: Any) -> bool:
+    """Return whether *since* is a time as clock.now() tells it, or none: numbers that can be reckoned with."""
+    if type(since) is not dict:
+        return False
+    return all(type(value) in (int, float) and -_AEONS < value < _AEONS for value in since.values())
 
 
 def _volume_in(data: dict[str, Any]) -> Volume:

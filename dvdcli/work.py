@@ -54,6 +54,7 @@ class Work:
         self.holds = slot.holds(self.boot)
         self._provider: Provider | None = None
         self._claimed = ""
+        self._config = Config()  # which is read when it is first needed, and once
         if self.record is None and not slot.look_only:
             slot.drop_void()  # beside the record to come there are valid ones only
         if self.record is None and self.holds:
@@ -91,7 +92,7 @@ class Work:
 
     def begin(self, options: dict[str, str]) -> None:
         """Make a record, not yet on disk, for a volume that has none: the driver is looked up now, and never again."""
-        name, provider = providers.find(self.volume.driver, Config(), self.deadline, self.patience)
+        name, provider = providers.find(self.volume.driver, self._config, self.deadline, self.patience)
         provider.check(options)
         self._provider = self._equipped(provider, options)
         self.record = Record(self.volume, name, provider.pinned, options)
@@ -122,7 +123,7 @@ class Work:
         missing = not provider.identity(record.handle) and provider.get(name) is None
         # An empty volume in its place would be no help to who uses it; who was killed before it was made uses nothing.
         was_there = record.path or [who for who in self.holds if not self.is_unheard(who)]
-        if missing and (was_there or (Config().explicit_create() if explicit is None else explicit)):
+        if missing and (was_there or (self._config.explicit_create() if explicit is None else explicit)):
             raise NotFoundError(f"there is no volume {record.volume}", "create it first, with dvdcli create")
         before = record.path, record.within, record.mount_namespace
         record.status, record.adding, record.boot = MOUNTING, adding, self.boot
@@ -352,7 +353,7 @@ class Work:
                 return Record.from_json({**blank, **data, **wanted})
             except (ValueError, KeyError):
                 continue
-        name, provider = providers.find(self.volume.driver, Config(), self.deadline, self.patience)
+        name, provider = providers.find(self.volume.driver, self._config, self.deadline, self.patience)
         record = Record(self.volume, name, provider.pinned, {})
         record.boot = self.boot
         return record

@@ -210,9 +210,13 @@ def test_a_password_in_a_url_is_one():
     assert config_text.masked("password", "") == ""
 
 
-def test_drop_ins_that_are_not_there_cost_a_hook_one_look(installed_home):
+@pytest.mark.parametrize("exists", [True, False], ids=["mounted", "made and mounted"])
+def test_a_hook_looks_at_the_configuration_once(installed_home, exists):
+    """And at drop-ins that are not there: the driver is looked up in it, and whether a volume may be made."""
     home = installed_home
-    home.plugin().add("v")
+    plugin = home.plugin()
+    if exists:
+        plugin.add("v")
     home.config.write_text('[drivers.other]\nprovider = "local"\n')
     log = home.root / "strace"
     argv = ["strace", "-f", "-qq", "-e", "trace=%file", "-o", log, home.command, "mount", *flags("v", "plug")]

@@ -92,6 +92,16 @@ def test_what_is_run_is_a_call_that_there_is(home, words):
     assert (done.code, done.err) == (0, "")
 
 
+@pytest.mark.parametrize("words", calls(), ids=" ".join)
+def test_what_is_run_is_silent_on_a_host_without_an_agent(home, words):
+    """Also where volumes are mounted, by hand: nobody is asked who is not there, since no container is on record."""
+    assert home.mount("v", "local").code == 0
+    words = [word.replace("/run/dvdcli", str(home.root)) for word in words[1:]]
+    done = home.run(*words)
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert (home.root / "dvdcli.prom").exists() == ("--metrics" in words)
+
+
 @needs("logrotate")
 @pytest.mark.skipif(not IS_ROOT, reason="logrotate wants its file to be root's")
 def test_logrotate_reads_its_file(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dvdcli.clock import Deadline
 from dvdcli.findings import Finding
 from dvdcli.linux import paths, places
 from dvdcli.providers import readiness
@@ -90,12 +91,12 @@ def told(found: Iterator[Finding]) -> list[tuple[str, str]]:
 
 
 def test_a_directory_of_volumes(base):
-    assert told(readiness.directory(f"{base}/x")) == [("ok", f"{base}/x is made when it is needed")]
-    assert told(readiness.directory(str(base))) == [("ok", str(base))]
+    assert told(readiness.directory(f"{base}/x", Deadline(60))) == [("ok", f"{base}/x is made when it is needed")]
+    assert told(readiness.directory(str(base), Deadline(60))) == [("ok", str(base))]
     (base / "file").touch()
-    assert told(readiness.directory(f"{base}/file/x")) == [("failed", f"{base}/file is no directory")]
+    assert told(readiness.directory(f"{base}/file/x", Deadline(60))) == [("failed", f"{base}/file is no directory")]
     base.chmod(0o777)
-    assert [status for status, _ in told(readiness.directory(str(base)))] == ["failed"]
+    assert [status for status, _ in told(readiness.directory(str(base), Deadline(60)))] == ["failed"]
 
 
 def test_programs_that_are_missing():

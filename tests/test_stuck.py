@@ -6,8 +6,14 @@ where the mount table tells as well. For who asks a stuck one waits in the kerne
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,16 +25,20 @@ import pytest
 from dvdcli.clock import Deadline
 from dvdcli.errors import Exit, TryAgainError
 from dvdcli.linux import aside, mountinfo
+from tests.blocks import backing_files, format_by_hand
 from tests.conftest import Done, Home
 from tests.doubles.fuse import Fuse
 from tests.doubles.plugin import Plugin, Reply, Volume
-from tests.expect import refused
+from tests.expect import refused, wait_until
 from tests.isolators import Isolator, variables
+from tests.sized import run
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse: modprobe fuse"),
 ]
+SITE = sysconfig.get_paths()["purelib"]
+VOLUME = ("--volumedriver=local", "--volumename=v")
 SECONDS = 30  # no call takes that long, deadline or not
 
 
@@ -85,6 +95,13 @@ def stuck(home: Home, plugin: FusePlugin) -> FusePlugin:
     return plugin
 
 
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[Fuse]:
+    system = Fuse(tmp_path)
+    yield system
+    system.close()
+
+
 def quick(home: Home, *words: str, **more: Any) -> Done:
     began = time.monotonic()
     done = home.run(*words, timeout=SECONDS, **more)
@@ -99,6 +116,26 @@ def test_list_tells_of_it_without_asking_it(home: Home, stuck: FusePlugin) -> No
     assert quick(home, "list").code == 0
     assert quick(home, "list", "--all").code == 0
     assert stuck.asked() == []
+
+
+def test_the_size_of_what_is_mounted_in_a_stuck_one_is_not_asked_for(sized: Any, system: Fuse) -> None:
+    """The volume's own file system would answer, but the way to it would not."""
+    home = sized.home
+    home.plugin().add("v")
+    image = sized.create()
+    format_by_hand(image, "ext4")
+    assert home.mount().code == 0
+    below = f"{system.path}/data"
+    run("mount", "-o", "loop", image, below)
+    try:
+        home.edit_record(path=below)
+        system.stick()
+        [row] = json.loads(quick(home, "list", "--json").out)["data"]["mounts"]
+        assert (row["status"], row["file_system"], row["size"]) == ("mounted", "ext4", None)
+        assert system.asked() == []
+    finally:
+        system.close()
+        wait_until(lambda: str(image) not in backing_files())
 
 
 @pytest.mark.parametrize("below", ["", "/data/x"])
@@ -168,9 +205,9 @@ def test_a_container_is_given_and_rid_of_it_without_asking_it(home: Home, plugin
     assert plugin.asked() == []
 
 
-def mount_isolator(home: Home, path: str, timeout: int = 1) -> Done:
+def mount_isolator(home: Home, path: str | Path, timeout: int = 1, **more: Any) -> Done:
     isolator = Isolator(home)
-    request = isolator.request("c1", variables(DRIVER="plug", NAME="v", CONTAINERPATH=path))
+    request = isolator.request("c1", variables(DRIVER="plug", NAME="v", CONTAINERPATH=str(path)), **more)
     request["timeout"] = timeout
     process = home.start("mount", "--isolator", stdin=-1)
     out, err = process.communicate(json.dumps(request).encode(), timeout=SECONDS)
@@ -188,14 +225,312 @@ def test_where_it_has_to_be_asked_a_child_does(home: Home, plugin: FusePlugin, i
     assert plugin.asked() != []
 
 
-# The look aside
-
-
 @pytest.fixture
-def system(tmp_path: Path) -> Iterator[Fuse]:
-    system = Fuse(tmp_path)
-    yield system
+def place() -> Iterator[Path]:
+    """A directory that root alone can write, as /tmp is not, with a file system `fuse` and a `link` to it."""
+    root = Path(tempfile.mkdtemp(dir="/srv", prefix="dvd"))
+    root.chmod(0o755)
+    (root / "fuse").mkdir()
+    (root / "link").symlink_to("fuse")
+    system = Fuse(root / "fuse")
+    system.stick()
+    yield root
     system.close()
+    shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("way", ["fuse", "fuse/data", "link", "link/data"])
+def test_a_container_path_that_leads_into_a_stuck_one(home: Home, place: Path, way: str) -> None:
+    """A task chooses the path: a link in its middle, and the place itself, are looked at by nobody but a child."""
+    home.plugin().add("v")
+    error = refused(mount_isolator(home, place / way), Exit.TRY_AGAIN)
+    assert f"{place}/{way} has not answered for 1 s: its file system is stuck" in error
+    assert home.leftovers() == home.plugins[0].mounted() == []
+
+
+def test_a_stuck_place_whose_owner_a_fresh_volume_gets(home: Home) -> None:
+    """What lies below /tmp is not looked at before: the model of a fresh volume's owner is."""
+    home.plugin()
+    where = Path(tempfile.mkdtemp(prefix="dvd", dir="/tmp"))
+    system = Fuse(where)
+    try:
+        system.stick()
+        error = refused(mount_isolator(home, where), Exit.TRY_AGAIN)
+        assert f"{where} has not answered for 1 s: its file system is stuck" in error
+    finally:
+        system.close()
+        where.rmdir()
+    assert home.leftovers() == []
+
+
+@pytest.mark.parametrize("below", ["", "/data"])
+def test_a_mountpoint_behind_a_link_into_a_stuck_one(home: Home, system: Fuse, below: str) -> None:
+    """The plugin names a path whose middle is a link; by the path's own words it is on the root's file system."""
+    plugin = home.plugin()
+    plugin.add("v")
+    (home.root / "link").symlink_to(system.path)
+    body = json.dumps({"Mountpoint": f"{home.root}/link{below}", "Err": ""}).encode()
+    plugin.always["Mount"] = Reply(status=200, body=body)
+    system.stick()
+    done = mount_isolator(home, "data")
+    if below:
+        assert f"{home.root}/link{below} has not answered for 1 s" in refused(done, Exit.TRY_AGAIN)
+    else:
+        assert "is a symbolic link" in refused(done, Exit.FAILURE)
+        assert system.asked() == []
+
+
+# At the launch
+
+
+def bound(home: Home, source: str, base: str, path: str, patience: float = 0.3, **more: Any) -> tuple[int, str, str]:
+    """Run bind in a mount namespace of its own, as the command does but for its patience."""
+    word = json.dumps({"source": source, "base": base, "path": path, **more})
+    script = f"import sys; sys.path.append({SITE!r}); from dvdcli import bind; bind._PATIENCE = {patience}; "
+    script += "from dvdcli.__main__ import main; main()"
+    line = ["unshare", "--mount", "--propagation=unchanged", "sh", "-c",
+            '"$0" "$@" && grep " $(pwd)/t " /proc/self/mountinfo',
+            sys.executable, "-I", "-S", "-c", script, "bind", f"--outside={mountinfo.namespace()}", "--make-slave",
+            word]  # fmt: skip
+    done = subprocess.run(
+        line, env=home.env, cwd=home.root, capture_output=True, text=True, check=False, timeout=SECONDS
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_stuck_volume_is_bound_without_asking_it(home: Home, system: Fuse, read_only: bool) -> None:
+    system.stick()
+    code, out, err = bound(home, str(system.path), str(home.root), "t", owner=[0, 0], read_only=read_only)
+    assert (code, err) == (0, "")
+    assert ("ro" in out.split()[5].split(",")) == read_only
+    assert system.asked() == []
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("inside", ["source", "path", "base"])
+def test_a_bind_that_would_have_to_look_into_a_stuck_one(home: Home, system: Fuse, inside: str) -> None:
+    (home.root / "v").mkdir()
+    (home.root / "t").mkdir()
+    deep = f"{system.path}/data"
+    system.stick()
+    source, base, path = {
+        "source": (deep, str(home.root), "t"), "path": (f"{home.root}/v", os.path.dirname(system.path), ""),
+        "base": (f"{home.root}/v", deep, ""),
+    }[inside]  # fmt: skip
+    path = path or f"{system.path.name}/data/x" if inside == "path" else path
+    code, out, err = bound(home, source, base, path, owner=[0, 0])
+    assert (code, out) == (Exit.TRY_AGAIN, "")
+    assert "its file system is stuck" in err
+
+
+# The state, and directories of volumes, on storage that is stuck
+
+
+def stuck_calls(home: Home, *calls: list[str], **options: Any) -> list[Done]:
+    """Run all *calls* at once, each of which has to end by itself."""
+    processes = [home.start(*words, **options) for words in calls]
+    return [home.finish(process, SECONDS / 2) for process in processes]
+
+
+def test_a_state_directory_on_stuck_storage(home: Home, system: Fuse) -> None:
+    home.plugin().add("v")
+    home.env["DVDCLI_STATE_DIR"] = f"{system.path}/data"
+    system.stick()
+    volume = ["--volumedriver=plug", "--volumename=v"]
+    named = [["mount", *volume], ["unmount", *volume], ["create", *volume], ["remove", "-y", *volume], ["recover"]]
+    calls = [*([*words, "--timeout=1"] for words in named), ["list"], ["list", "--json"], ["inspect", "v"]]
+    for words, done in zip(calls, stuck_calls(home, *calls), strict=True):
+        seconds = 1 if "--timeout=1" in words else 5
+        said = f"{system.path}/data has not answered for {seconds} s: its file system is stuck"
+        assert said in done.err, (words, done)
+        assert (done.code, done.err.count("\n")) == (Exit.TRY_AGAIN, 1), (words, done)
+    assert home.plugins[0].calls == []
+
+
+def test_an_isolators_calls_with_their_state_on_stuck_storage(home: Home, system: Fuse) -> None:
+    home.env["DVDCLI_STATE_DIR"] = f"{system.path}/data"
+    system.stick()
+    error = refused(mount_isolator(home, "data"), Exit.TRY_AGAIN)
+    assert f"{system.path}/data has not answered for 1 s" in error
+
+
+def test_check_config_and_completion_with_the_state_on_stuck_storage(home: Home, system: Fuse) -> None:
+    home.plugin().add("v")
+    home.env["DVDCLI_STATE_DIR"] = f"{system.path}/data"
+    home.config.write_text(f'[drivers.nfs]\nprovider = "local"\npath = "{system.path}/data"\n')
+    system.stick()
+    check, *others = stuck_calls(
+        home, ["check", "--timeout=1"], ["config", "check"], ["config", "show"], ["version"], ["inspect", "--help"]
+    )
+    assert [(done.code, done.err) for done in others] == [(0, "")] * len(others)
+    stuck = [line for line in check.out.split("\n") if "its file system is stuck" in line]
+    assert check.code == Exit.FAILURE
+    subjects = ["state", "mounts", "driver local", "driver nfs"]
+    assert [line.split("/")[0].split() for line in stuck] == [["failed", *each.split()] for each in subjects]
+
+
+def test_a_configuration_on_stuck_storage(home: Home, system: Fuse) -> None:
+    """What needs it says so; what is on record is let go of without it."""
+    home.plugin().add("v")
+    assert home.mount().code == 0
+    home.env["DVDCLI_CONFIG"] = f"{system.path}/dvdcli.toml"
+    system.stick()
+    calls = [["mount", "--volumedriver=plug", "--volumename=w"], ["list", "--all"], ["config", "check"]]
+    calls += [["config", "show"], ["check", "--timeout=1"]]
+    for words, done in zip(calls, stuck_calls(home, *calls), strict=True):
+        said = f"{system.path}/dvdcli.toml has not answered for 5 s: its file system is stuck"
+        assert said in done.out + done.err, (words, done)
+        assert done.code != 0, (words, done)
+    assert home.unmount("v", "plug", timeout=SECONDS).code == 0
+    assert home.leftovers() == []
+
+
+def test_completion_with_the_state_on_stuck_storage(home: Home, system: Fuse) -> None:
+    """The shell waits for the end of what is printed: nobody who is left behind may have that open."""
+    home.plugin().add("v")
+    home.env["DVDCLI_STATE_DIR"] = f"{system.path}/data"
+    system.stick()
+    lines = ["dvdcli\ninspect\n", "dvdcli\nmount\n--volumedriver\np", "dvdcli\nunm"]
+    processes = [home.start(env={"_DVDCLI_COMPLETE": "zsh_complete", "COMP_LINE": line}) for line in lines]
+    done = [home.finish(process, SECONDS / 2) for process in processes]
+    assert [(each.code, each.out.split("\t")[0].strip(), each.err) for each in done] == [
+        (0, "", ""), (0, "", ""), (0, "unmount", "")
+    ]  # fmt: skip
+
+
+def test_local_with_its_directory_on_stuck_storage(home: Home, system: Fuse) -> None:
+    """What is mounted of it can be let go of; whatever has to look at the directory says that it is stuck."""
+    home.config.write_text(f'[drivers.nfs]\nprovider = "local"\npath = "{system.path}/data"\n')
+    assert home.mount("w", "local").code == 0
+    home.edit_record("w", "local", settings={"path": f"{system.path}/data"})
+    system.stick()
+    volume = ["--volumedriver=nfs", "--volumename=v"]
+    verbs = ["mount", "get", "path", "create", "remove"]
+    calls = [[verb, *volume, "--timeout=1", *(["-y"] if verb == "remove" else [])] for verb in verbs]
+    calls += [["list", "--volumedriver=nfs", "--timeout=1"]]
+    for words, done in zip(calls, stuck_calls(home, *calls), strict=True):
+        assert f"{system.path}/data has not answered for 1 s: its file system is stuck" in done.err, (words, done)
+        assert done.code == Exit.TRY_AGAIN, (words, done)
+    assert home.unmount("w", "local", timeout=SECONDS).code == 0
+    assert home.leftovers() == []
+
+
+def test_a_stuck_file_system_that_was_mounted_over_a_volume(home: Home) -> None:
+    assert home.mount("v", "local").code == 0
+    system = Fuse(home.state / "mounts" / "local" / "v" / "data")
+    try:
+        system.stick()
+        rows = json.loads(quick(home, "list", "--json").out)["data"]["mounts"]
+        assert [row["status"] for row in rows] == ["mounted"]
+        for words in (["list", "--volumedriver=local"], ["inspect", "v"], ["check"], ["mount", *VOLUME, "--hold=b"]):
+            assert quick(home, *words).code == 0
+        for hold in ("host", "b"):
+            assert quick(home, "unmount", *VOLUME, f"--hold={hold}").code == 0
+        error = refused(quick(home, "remove", *VOLUME, "--yes"), Exit.IN_USE)
+        assert f"the volume 'v' is in use: {system.path}" in error
+        assert system.asked() == []
+    finally:
+        system.close()
+
+
+def test_a_stuck_file_system_over_one_with_a_size(sized: Any) -> None:
+    """It is none of ours, so it is not unmounted, by force least of all; nor is the device taken away below it."""
+    home = sized.home
+    sized.create()
+    assert sized.mount().code == 0
+    system = Fuse(sized.path())
+    try:
+        system.stick()
+        said = f"dvdcli-double is mounted at {sized.path()}, which is none of ours"
+        assert said in refused(quick(home, *sized.line("unmount")), Exit.FAILURE)
+        assert said in quick(home, "recover").err
+        assert [row["status"] for row in home.mounts()] == ["unmounting"]
+        assert len(sized.loops()) == 1
+        assert system.asked() == []
+    finally:
+        system.close()
+    assert home.recover().code == 0
+    assert sized.left() == []
+
+
+def test_a_stuck_file_system_in_a_volume_that_is_unmounted(sized: Any) -> None:
+    """A task has mounted it in there: the volume is busy, and never taken away lazily."""
+    home = sized.home
+    sized.create()
+    assert sized.mount().code == 0
+    (sized.path() / "inner").mkdir()
+    system = Fuse(sized.path() / "inner")
+    try:
+        system.stick()
+        error = refused(quick(home, *sized.line("unmount", "--timeout=2")), Exit.IN_USE)
+        assert f"{sized.path()} is busy" in error
+        assert sized.mounts() == [str(sized.path()), str(system.path)]
+        assert system.asked() == []
+    finally:
+        system.close()
+    assert home.recover().code == 0
+    assert sized.left() == []
+
+
+# Who is in the way
+
+
+def test_whoever_has_his_memory_locked_by_it_hangs_nobody(sized: Any, system: Fuse) -> None:
+    """One thread waits for a page, another in mmap(2) for the first: whoever asks for that process's maps waits too."""
+    home = sized.home
+    sized.create()
+    assert sized.mount().code == 0
+    (sized.path() / "file").touch()
+    code = f"""
+import ctypes, os, sys, threading
+held = os.open({str(sized.path() / "file")!r}, os.O_RDONLY)
+paged, direct = (os.open({f"{system.path}/file"!r}, os.O_RDONLY) for _ in range(2))
+print("open", flush=True)
+sys.stdin.readline()
+threading.Thread(target=os.pread, args=(paged, 1, 0)).start()
+sys.stdin.readline()
+ctypes.CDLL(None).mmap(None, 4096, 1, 2, direct, 0)  # PROT_READ, MAP_PRIVATE; no fstat before it
+"""
+    user = subprocess.Popen([sys.executable, "-I", "-c", code], stdin=-1, stdout=-1, text=True)
+    assert user.stdin is not None
+    assert user.stdout is not None
+    try:
+        assert user.stdout.readline() == "open\n"
+        system.stick()
+        for word in ("READ", ""):
+            user.stdin.write("\n")
+            user.stdin.flush()
+            wait_until(lambda word=word: not word or word in system.asked())
+        wait_until(lambda: Path(f"/proc/{user.pid}/stat").read_text().rpartition(") ")[2].startswith("D"))
+        error = refused(quick(home, *sized.line("unmount", "--timeout=2")), Exit.IN_USE)
+        assert f"pid {user.pid} (python" in error
+        assert f"uses {sized.path()}/file" in error
+    finally:
+        system.close()
+        user.communicate()
+    assert home.recover().code == 0
+
+
+def test_a_lock_file_of_the_same_name_in_a_stuck_one(home: Home, system: Fuse) -> None:
+    """Who has a volume's lock is found among all open files; one of another file system is not looked at."""
+    home.plugin().add("v")
+    assert home.mount().code == 0
+    lock = os.open(home.slot() / "lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    other = os.open(f"{system.path}/lock", os.O_PATH)
+    try:
+        system.stick()
+        error = refused(home.unmount("v", "plug", "--timeout=0.5", timeout=SECONDS), Exit.TRY_AGAIN)
+        assert f"by pid {os.getpid()} for" in error
+        assert system.asked() == []
+    finally:
+        os.close(other)
+        os.close(lock)
+
+
+# The look aside
 
 
 def test_a_look_at_what_answers(system: Fuse) -> None:
@@ -239,17 +574,3 @@ def test_the_source_of_a_stuck_mount_is_not_looked_at(system: Fuse, tmp_path: Pa
     [mount] = mountinfo.parse(f"1 2 0:99 / /elsewhere rw - fuse.bindfs {system.path}/data rw\n")
     assert not mount.is_of("8:1")
     assert system.asked() == []
-
-
-# One byte a second
-
-
-@pytest.mark.parametrize("verb", ["mount", "unmount", "get", "path", "remove"])
-def test_a_plugin_that_answers_one_byte_a_second(home: Home, verb: str) -> None:
-    plugin = home.plugin()
-    plugin.add("v")
-    if verb == "unmount":
-        assert home.mount().code == 0
-    plugin.always["Activate"] = Reply(raw=b"HTTP/1.1 200 OK\r\n" * 20, pieces=1, gap=1)
-    done = quick(home, verb, "--volumedriver=plug", "--volumename=v", "--timeout=1")
-    assert "plug.sock did not answer within 1 s" in refused(done, Exit.TRY_AGAIN)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, UsageError
 from dvdcli.mesos import Prepare
 from dvdcli.targets import plan
@@ -35,7 +36,7 @@ def planned(in_process, *paths, release="1.11.0", directory=None, **config):
     if directory:
         request["container_config"]["directory"] = str(directory)
     asked = Prepare(request)
-    return plan(asked, wanted(asked))
+    return plan(asked, wanted(asked), Deadline(60))
 
 
 def one(in_process, path, **more):

@@ -13,8 +13,9 @@ from dvdcli.agent import Agent
 from dvdcli.agent_answers import release_of
 from dvdcli.clock import Deadline
 from dvdcli.config import Config
-from dvdcli.errors import DvdcliError
+from dvdcli.errors import DvdcliError, TryAgainError
 from dvdcli.findings import OK, Finding, attempt, failed, from_error, ok, warning
+from dvdcli.linux import aside
 from dvdcli.linux.paths import is_within
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ OURS = ("org_dvdcli_mesos_VolumeIsolator", "com_emccode_mesos_DockerVolumeDriver
 _LINUX = "filesystem/linux"
 _STOCK_KILLS = 120.0  # seconds: a mount always, an unmount before 1.3; 10 minutes since
 _MOUNT_FLAG = "executor_registration_timeout"
+_PATIENCE = 2.0  # seconds that a file system may take to answer
 _UNITS = {
     "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "secs": 1.0, "mins": 60.0, "hrs": 3600.0, "days": 86400.0, "weeks": 604800.0,
 }  # fmt: skip
@@ -122,12 +124,12 @@ def _registration(given: str) -> Iterator[Finding]:
 
 
 def _work_dir(given: str) -> Iterator[Finding]:
-    if not given.startswith("/"):
+    if not given.startswith("/") or "\0" in given:
         return
-    work_dir = os.path.realpath(given)
+    work_dir = _real(given)
     bad = 0
     for what, path in _places():
-        path = os.path.realpath(path)
+        path = _real(path)
         if is_within(path, work_dir):
             bad += 1
             yield failed(f"{what} ({path}) is in its work_dir {work_dir}", "it unmounts and deletes there: move it")
@@ -136,6 +138,14 @@ def _work_dir(given: str) -> Iterator[Finding]:
             yield failed(f"its work_dir {work_dir} is in {what} ({path})", "give it a directory of its own")
     if not bad:
         yield ok(f"its work_dir {work_dir} and our directories are apart")
+
+
+def _real(path: str) -> str:
+    """Return *path* without links; as it is, where its file system does not answer."""
+    try:
+        return aside.look(lambda: os.path.realpath(path), path, Deadline(_PATIENCE))
+    except (TryAgainError, OSError):
+        return os.path.normpath(path)
 
 
 def _places() -> Iterator[tuple[str, str]]:

@@ -8,9 +8,10 @@ import stat
 import sys
 
 from dvdcli import config, config_check
+from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError
 from dvdcli.findings import Finding, failed, from_error, ok, warning
-from dvdcli.linux import mountinfo, paths, places
+from dvdcli.linux import aside, files, mountinfo, paths, places
 from dvdcli.providers import readiness
 
 TYPE_CHECKING = False
@@ -21,20 +22,20 @@ _FEW_BYTES = 64 << 20
 _FEW_INODES = 1000
 
 
-def findings() -> Iterator[Finding]:
-    """Return what is found, each with its subject."""
+def findings(seconds: float) -> Iterator[Finding]:
+    """Return what is found, each with its subject. A file system has *seconds* to answer."""
     for subject, look in (
         ("configuration", _configuration), ("state", _state), ("mounts", _mounts), ("user", _user),
         ("python", _python), ("kernel", _kernel), ("namespace", _namespace), ("syslog", _syslog),
     ):  # fmt: skip
         try:
-            for finding in look():
+            for finding in look(Deadline(seconds)):
                 yield finding.of(subject)
         except (DvdcliError, OSError) as error:
             yield from_error(error).of(subject)
 
 
-def _configuration() -> Iterator[Finding]:
+def _configuration(_: Deadline) -> Iterator[Finding]:
     errors, warnings = config_check.problems()
     for error in errors:
         yield from_error(error)
@@ -46,8 +47,9 @@ def _configuration() -> Iterator[Finding]:
         yield ok(path if there else f"there is no {path}: the defaults count" if path else "there is none")
 
 
-def _state() -> Iterator[Finding]:
+def _state(deadline: Deadline) -> Iterator[Finding]:
     path = config.state_directory()
+    files.await_answer(path, deadline)
     there = places.existing(path)
     if not os.path.isdir(there):
         yield failed(f"{there} is no directory", "move it out of the way")
@@ -102,25 +104,26 @@ def _space(there: str) -> Iterator[Finding]:
         yield ok(f"{free >> 20} MiB{f' and {inodes} inodes' if told.f_files else ''} are left")
 
 
-def _mounts() -> Iterator[Finding]:
+def _mounts(deadline: Deadline) -> Iterator[Finding]:
     path = config.mounts_directory()
+    aside.ask(path, deadline)
     if os.path.isdir(path) and os.stat(path).st_mode & 0o022:
         yield failed(f"{path}: others can write it", f"chmod go-w {path}")
-    yield from readiness.directory(path)
+    yield from readiness.directory(path, deadline)
 
 
-def _user() -> Iterator[Finding]:
+def _user(_: Deadline) -> Iterator[Finding]:
     if os.geteuid() == 0:
         yield ok("root")
     else:
         yield warning(f"uid {os.geteuid()}: only root can mount", "run it as the agent does")
 
 
-def _python() -> Iterator[Finding]:
+def _python(_: Deadline) -> Iterator[Finding]:
     yield ok(f"{platform.python_version()}, {sys.executable}")
 
 
-def _kernel() -> Iterator[Finding]:
+def _kernel(_: Deadline) -> Iterator[Finding]:
     release = os.uname().release
     bad = 0
     try:
@@ -143,7 +146,7 @@ def _kernel() -> Iterator[Finding]:
         yield ok(f"Linux {release} has all that is used")
 
 
-def _namespace() -> Iterator[Finding]:
+def _namespace(_: Deadline) -> Iterator[Finding]:
     own, first = mountinfo.namespace(), mountinfo.namespace(1)
     if not first:
         return  # not ours to see
@@ -154,7 +157,7 @@ def _namespace() -> Iterator[Finding]:
         yield ok("the mount namespace of process 1")
 
 
-def _syslog() -> Iterator[Finding]:
+def _syslog(_: Deadline) -> Iterator[Finding]:
     if os.path.exists("/dev/log"):
         yield ok("/dev/log")
     else:

@@ -37,7 +37,7 @@ def command_(names: tuple[str, ...], agent: str | None, as_json: bool, timeout: 
     if names:
         found += drivers.findings([check_driver(name) for name in names], timeout)
     else:
-        found += host.findings()
+        found += host.findings(timeout)
         found += drivers.asked_for_by_nobody(drivers.findings(drivers.known(), timeout))
     if agent is not None:
         from dvdcli.checks import agent as mesos

@@ -10,12 +10,63 @@ import os
 
 from dvdcli.errors import TryAgainError
 from dvdcli.linux import mountinfo
+from dvdcli.linux.paths import MOST_LINKS, parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dvdcli.clock import Deadline
+    from dvdcli.linux.mountinfo import Mount
+
+
+def behind(path: str, mounts: list[Mount]) -> Mount | None:
+    """Return the first of *mounts* that can hang whoever looks at the absolute *path*, links followed; None for none.
+
+    What can hang is not touched here: the walk ends where a name would have to be looked up in it. The root of a mount
+    is on its way without a question; at the end it counts.
+    """
+    if not any(mount.can_hang for mount in mounts):
+        return None
+    at, rest, links = "/", parts(path)[::-1], 0
+    while True:
+        mount = mountinfo.mount_of(at, mounts)
+        if mount is not None and mount.can_hang:
+            return mount
+        if not rest:
+            return None
+        name = rest.pop()
+        there = os.path.dirname(at) if name == ".." else f"{at.rstrip('/')}/{name}"
+        target = "" if name == ".." or any(each.path == there for each in mounts) else _target(there)
+        if target:
+            links += 1
+            if links > MOST_LINKS:
+                return None
+            at = "/" if target.startswith("/") else at
+            rest += parts(target)[::-1]
+        else:
+            at = there
+
+
+def _target(path: str) -> str:
+    """Return what the symbolic link at *path* says, "" where there is none."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def ask(path: str, deadline: Deadline) -> None:
+    """Return when whoever looks at *path* gets an answer, be it that there is nothing.
+
+    Raises TryAgainError where its file system does not answer by the *deadline*. It can be stuck a moment later.
+    """
+    try:
+        look(lambda: str(os.stat(path).st_ino), path, deadline)
+    except TryAgainError:
+        raise
+    except OSError:
+        return  # that is an answer, for who looks
 
 
 def is_link(path: str, deadline: Deadline) -> bool:
@@ -23,21 +74,19 @@ def is_link(path: str, deadline: Deadline) -> bool:
 
     Raises TryAgainError where its file system does not answer.
     """
-    mount = mountinfo.mount_of(path, mountinfo.read())
+    mounts = mountinfo.read()
+    mount = mountinfo.mount_of(path, mounts)
     if mount is not None and mount.path == path:
         return False
     return look(lambda: "link" if os.path.islink(path) else "", path, deadline) == "link"
 
 
-def look(function: Callable[[], str], path: str, deadline: Deadline, anywhere: bool = False) -> str:
-    """Return what *function* returns, which touches *path*; in a child, if the file system there can hang.
+def look(function: Callable[[], str], path: str, deadline: Deadline) -> str:
+    """Return what *function* returns, which touches *path*; in a child, if a file system on the way there can hang.
 
-    With *anywhere* it counts if any on this host can: links may lead there. Raises TryAgainError at the *deadline*,
-    and OSError as *function* does, with errno alone.
+    Raises TryAgainError at the *deadline*, and OSError as *function* does, with errno alone.
     """
-    mounts = mountinfo.read()
-    there = mountinfo.mount_of(path, mounts)
-    if not (any(mount.can_hang for mount in mounts) if anywhere else there is not None and there.can_hang):
+    if behind(path, mountinfo.read()) is None:
         return function()
     import select
 

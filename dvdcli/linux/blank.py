@@ -56,7 +56,15 @@ def probe(device: Device, deadline: Deadline) -> Content:
         return Content("more than one signature")
     if done.code != 0:
         raise DvdcliError(f"blkid cannot tell what is on {device}: {done.said}", "see what is on it")
-    tags = dict(line.partition("=")[::2] for line in done.output.splitlines())
+    return content_in(done.output)
+
+
+def content_in(told: str) -> Content:
+    """Return what *told*, blkid's output in the form `export`, says is on a device that is not blank.
+
+    Only a line feed ends a line: who could write to the device chose its label, and other characters can be in that.
+    """
+    tags = dict(line.partition("=")[::2] for line in told.split("\n"))
     if tags.get("USAGE") == "filesystem" and "PTTYPE" not in tags:
         return Content(f"a file system of type {tags.get('TYPE')}", False, tags.get("TYPE", ""), tags.get("UUID", ""))
     if "PTTYPE" in tags:

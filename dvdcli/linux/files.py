@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+from dvdcli.errors import TryAgainError
+from dvdcli.linux import mountinfo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dvdcli.clock import Deadline
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO in a file's place keeps nobody waiting
+_LONGEST = 64 << 20  # bytes: what is longer is none of ours, a device without an end perhaps
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+_asked: dict[str, TryAgainError | None] = {}
+
+
+def await_answer(path: str, deadline: Deadline) -> None:
+    """Return when the file system that *path* leads to answers; it is asked once in the life of a process.
+
+    Raises TryAgainError where it does not by the *deadline*, and each time after that.
+    """
+    if path not in _asked:
+        try:
+            if mountinfo.may_hang():
+                from dvdcli.linux import aside
+
+                aside.ask(path, deadline)
+            _asked[path] = None
+        except TryAgainError as error:
+            _asked[path] = error
+    failure = _asked[path]
+    if failure is not None:
+        raise failure
 
 
 def read(path: str) -> bytes | None:
@@ -15,9 +46,12 @@ def read(path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     try:
-        chunks = []
+        chunks, size = [], 0
         while chunk := os.read(descriptor, 65536):
             chunks.append(chunk)
+            size += len(chunk)
+            if size > _LONGEST:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         return b"".join(chunks)
     finally:
         os.close(descriptor)

@@ -138,7 +138,7 @@ def was_mounted(kind: FileSystem, device: Device) -> bool:
     """
     descriptor = device.open()
     try:
-        block = os.pread(descriptor, 4096, 0)
+        block = os.pread(descriptor, 4096, 0).ljust(4096, b"\0")
     finally:
         os.close(descriptor)
     if kind.name == "xfs":

@@ -64,7 +64,7 @@ def _is_below(text: str, places: list[str]) -> bool:
 
 def _open_files(pid: int) -> Iterator[str]:
     links = [f"/proc/{pid}/cwd", f"/proc/{pid}/root", f"/proc/{pid}/exe"]
-    for directory in (f"/proc/{pid}/fd", f"/proc/{pid}/map_files"):
+    for directory in (f"/proc/{pid}/fd", *([] if _waits_in_kernel(pid) else [f"/proc/{pid}/map_files"])):
         try:
             links += [f"{directory}/{name}" for name in os.listdir(directory)]
         except OSError:
@@ -74,6 +74,18 @@ def _open_files(pid: int) -> Iterator[str]:
             yield os.readlink(link)
         except OSError:
             continue
+
+
+def _waits_in_kernel(pid: int) -> bool:
+    """Return whether a thread of *pid* is in D state: it can have its memory's map locked, which would hang us too."""
+    for task in files.names_in(f"/proc/{pid}/task"):
+        try:
+            said = files.read(f"/proc/{pid}/task/{task}/stat") or b""
+        except OSError:
+            continue
+        if said.rpartition(b") ")[2].startswith(b"D"):
+            return True
+    return False
 
 
 def _name(pid: int) -> str:

@@ -13,6 +13,8 @@ _KERNELS_OWN = frozenset((
     "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "overlay", "proc", "pstore", "ramfs", "rootfs", "rpc_pipefs",
     "securityfs", "selinuxfs", "sysfs", "tmpfs", "tracefs", "zfs",
 ))  # fmt: skip
+# Others that never ask anybody: they have a device.
+_ON_DISK = frozenset(("ext2", "ext3", "ext4", "f2fs", "iso9660", "msdos", "squashfs", "vfat", "xfs"))
 
 
 class Mount:
@@ -71,7 +73,7 @@ class Mount:
             return False
         try:
             status = os.lstat(self.source)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL, which no kernel writes
             return False
         return stat.S_ISBLK(status.st_mode) and f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}" == number
 
@@ -123,6 +125,17 @@ def read(pid: int | str = "self") -> list[Mount]:
             return parse(file.read())
     except OSError:
         return []
+
+
+def may_hang() -> bool:
+    """Return whether some mount that we see may be one that can_hang: a quick look, for most hosts have none."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as file:
+            parts = file.read().split(b" - ")
+    except OSError:
+        return False
+    kinds = {part.partition(b" ")[0].decode("utf-8", "replace") for part in parts[1:]}
+    return bool(kinds - _KERNELS_OWN - _ON_DISK)
 
 
 def id_of(descriptor: int | str, pid: int | str = "self") -> str:

@@ -14,10 +14,11 @@ from dvdcli.errors import DvdcliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_LINKS = 40  # as the kernel's
+MOST_LINKS = 40  # as the kernel's
 
 
 def parts(path: str) -> list[str]:
@@ -72,7 +73,7 @@ def resolve(path: str, ends_in_link: bool = True) -> tuple[str, str]:
             at = there
             continue
         links += 1
-        if links > _MOST_LINKS:
+        if links > MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
         risk = risk or (there if os.lstat(there).st_uid not in (0, os.geteuid()) else "")
         target = os.readlink(there)
@@ -99,12 +100,16 @@ def is_of_root_alone(path: str) -> bool:
 class Walk:
     """A walk that starts at the directory *base*, which is trusted, and never leaves it.
 
-    With *make*, (uid, gid), directories that are missing are made and given to that owner. Raises DvdcliError where
-    the walk cannot go on, OSError.
+    With *make*, (uid, gid), directories that are missing are made and given to that owner. *before* is called before a
+    name is looked up in the directory that the walk has reached. Raises DvdcliError where the walk cannot go on,
+    OSError, and what *before* does.
     """
 
-    def __init__(self, base: str, make: tuple[int, int] | None) -> None:
+    def __init__(
+        self, base: str, make: tuple[int, int] | None, before: Callable[[int, str], None] | None = None
+    ) -> None:
         self.make = make
+        self._before = before
         self._names: list[str] = []
         self._stack = [os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
         self._base = base
@@ -133,19 +138,23 @@ class Walk:
             self._step(name, follow)
 
     def _step(self, name: str, follow: bool) -> None:
+        if self._before is not None:
+            self._before(self.descriptor, name)
         try:
-            descriptor = os.open(name, _STEP, dir_fd=self.descriptor)
+            # The kernel says whether it is a directory, not its file system: that of a volume may be stuck.
+            descriptor = os.open(name, _STEP | os.O_DIRECTORY, dir_fd=self.descriptor)
         except FileNotFoundError:
             if self.make is None:
                 raise
             descriptor = self._made(name, self.make)
-        kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
-        if kind == stat.S_IFDIR:
-            self._stack.append(descriptor)
-            self._names.append(name)
+        except NotADirectoryError:
+            self._through(name, follow)
             return
-        os.close(descriptor)
-        if kind != stat.S_IFLNK:
+        self._stack.append(descriptor)
+        self._names.append(name)
+
+    def _through(self, name: str, follow: bool) -> None:
+        if not stat.S_ISLNK(os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mode):
             raise DvdcliError(f"{self._here(name)} is no directory")
         if not follow:
             raise DvdcliError(f"{self._here(name)} is a symbolic link", "a container path takes none in such a place")
@@ -155,7 +164,7 @@ class Walk:
         try:
             os.mkdir(name, 0o755, dir_fd=self.descriptor)
         except FileExistsError:
-            return os.open(name, _STEP, dir_fd=self.descriptor)
+            return os.open(name, _STEP | os.O_DIRECTORY, dir_fd=self.descriptor)
         descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor)
         try:
             if os.fstat(descriptor).st_uid == os.geteuid():  # else somebody has put another one there
@@ -167,7 +176,7 @@ class Walk:
 
     def _follow(self, name: str) -> None:
         self._links += 1
-        if self._links > _MOST_LINKS:
+        if self._links > MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self._here(name))
         target = os.readlink(name, dir_fd=self.descriptor)
         where = self._here(name)

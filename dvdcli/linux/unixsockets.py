@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import _socket
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _SO_PEERCRED = 17
 _SO_ACCEPTCON = 0x10000
 
@@ -28,15 +32,24 @@ def is_idle(path: str) -> bool:
     A connection stands in /proc/net/unix from connect(2) until the server closes it, with the server's path, even if
     its client has died. A server in another network namespace is not seen there.
     """
-    listens = False
     try:
         with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape", newline="\n") as table:
-            for line in table:
-                fields = line.rstrip("\n").split(None, 7)  # columns are padded
-                if len(fields) == 8 and fields[7] == path:
-                    if not int(fields[3], 16) & _SO_ACCEPTCON:
-                        return False
-                    listens = True
-    except (OSError, ValueError):
+            return is_idle_in(table, path)
+    except OSError:
         return False
+
+
+def is_idle_in(table: Iterable[str], path: str) -> bool:
+    """Return is_idle() by the lines of *table*; False where one that counts cannot be read."""
+    listens = False
+    for line in table:
+        fields = line.rstrip("\n").split(None, 7)  # columns are padded
+        if len(fields) == 8 and fields[7] == path:
+            try:
+                flags = int(fields[3], 16)
+            except ValueError:
+                return False
+            if not flags & _SO_ACCEPTCON:
+                return False
+            listens = True
     return listens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dvdcli import clock, output
-from dvdcli.errors import NotFoundError, UsageError
+from dvdcli.errors import NotFoundError, StateError, UsageError
 from dvdcli.providers.base import Provider, unusable_settings
 
 TYPE_CHECKING = False
@@ -40,16 +40,29 @@ def find(driver: str, config: Config, deadline: Deadline, patience: float) -> tu
 
     from dvdcli.providers import plugins
 
-    plugin = plugins.find(driver, deadline)
+    failure = None
+    try:
+        plugin = plugins.find(driver, deadline)
+    except plugins.EngineError as error:
+        plugin, failure = None, error
     if plugin is None and driver != "docker" and (driver in PROVIDERS or _entry_point(driver)):
         return _make(driver, driver, {}, deadline, patience)
+    if failure is not None:
+        raise failure
     if plugin is None:
         plugin = _await(driver, deadline.sooner(patience))
     return _make("docker", driver, plugin, deadline, patience)
 
 
 def pinned(name: str, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> Provider:
-    """Return the provider that a record pins by *name* and *settings*. Raises NotFoundError where it has gone."""
+    """Return the provider that a record pins by *name* and *settings*.
+
+    Raises NotFoundError where it has gone, StateError for a setting that no provider of ours has pinned like that.
+    """
+    known = provider_class(name, driver).settings
+    for key, value in settings.items() if name in PROVIDERS else ():
+        if type(value) is not (known[key].kind if key in known else str):
+            raise StateError(f"the setting {key!a} on record of the driver {driver} is damaged", "see its record.json")
     return _make(name, driver, settings, deadline, patience)[1]
 
 

@@ -156,6 +156,10 @@ class Provider:
         """Make the volume *name*; one that is there is fine."""
         raise NotImplementedError
 
+    def of_mount(self, options: Mapping[str, str]) -> list[str]:
+        """Return which of *options* create() has no use for: they count at the first mount, if they are given there."""
+        return []
+
     def remove(self, name: str) -> None:
         """Destroy the volume *name*; one that is not there is fine."""
         raise NotImplementedError
@@ -259,3 +263,5 @@ def unusable_settings(
             yield key, UsageError(f"[drivers.{driver}] has an unknown setting {key!r}", hint(key, known))
         elif type(value) is not known[key].kind:
             yield key, UsageError(f"[drivers.{driver}] {key} is no {known[key].kind.__name__}")
+        elif isinstance(value, str) and "\0" in value:
+            yield key, UsageError(f"[drivers.{driver}] {key} has a NUL in it")

@@ -121,6 +121,10 @@ class BlockProvider(Provider):
         filesystems.check_options(self.option(options, "mountopts"), kinds)
         check_ownership(self, options)
 
+    def of_mount(self, options: Mapping[str, str]) -> list[str]:
+        """Return the options for the file system, which is made by the first mount."""
+        return sorted(FILE_SYSTEM_OPTIONS.keys() & self.canonical(options).keys())
+
     def get(self, name: str) -> Info | None:
         """Return the volume *name*, without looking whether it is mounted."""
         disk = self.find(name)

@@ -28,6 +28,7 @@ _ABSENT = (
     "no such volume", "not found", "not exist", "no volume found", "unknown volume", "could not find", "couldn't find",
     "cannot find", "can't find", "unable to find", "doesn't exist",
 )  # fmt: skip
+_LONGEST_SAYING = 4096  # characters of an error that are worth a line, and a place in a record
 _CLOSING = 0.5  # seconds
 _NOT_MOUNTED = ("not mounted", "not attached", "isn't mounted", "already unmounted", "no mount")
 
@@ -249,11 +250,11 @@ class DockerProvider(Provider):
             is_json = False
         failure = field(value, "Err")
         if failure:
-            raise _RefusedError(f"{who} says: {failure}")
+            raise _RefusedError(f"{who} says: {str(failure)[:_LONGEST_SAYING]}")
         if reply.status == 404:
             raise _UnknownCallError(f"{who} does not know {method}")
         if reply.status != 200:
-            raise _RefusedError(f"{who} answered {method} with status {reply.status}: {text[:4096]}")
+            raise _RefusedError(f"{who} answered {method} with status {reply.status}: {text[:_LONGEST_SAYING]}")
         if not is_json or not isinstance(value, dict):
             raise DvdcliError(f"{who} answered {method} with what is no JSON object: {text[:200]!r}")
         return value
@@ -272,6 +273,8 @@ class DockerProvider(Provider):
                     ) from error
                 clock.sleep(pause)
                 pause = min(pause * 2, 1.0)
+            except TryAgainError as error:
+                raise TryAgainError(f"the plugin {self.driver!r}: {error.message}", error.hint) from error
 
 
 def _mount_id(volume: Volume) -> str:
@@ -281,8 +284,11 @@ def _mount_id(volume: Volume) -> str:
 
 
 def _text(value: Any, key: str) -> str:
+    """Return the text *key* of *value*, "" for none. Half of a pair of surrogates is read as Go reads it."""
     text = field(value, key)
-    return text if isinstance(text, str) else ""
+    if not isinstance(text, str):
+        return ""
+    return text if text.isprintable() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _says(message: str, phrases: tuple[str, ...]) -> bool:

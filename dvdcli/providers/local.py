@@ -11,7 +11,7 @@ import os
 
 from dvdcli.config import mounts_directory
 from dvdcli.errors import DvdcliError, InUseError, NotFoundError, UsageError
-from dvdcli.linux import files
+from dvdcli.linux import files, mountinfo
 from dvdcli.providers.base import Info, Mounted, Option, Provider, SizeOption
 from dvdcli.providers.ownership import OWNERSHIP, check_ownership, dress
 from dvdcli.volume import encode
@@ -43,10 +43,11 @@ class LocalProvider(Provider):
 
     def __init__(self, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> None:
         super().__init__(driver, settings, deadline, patience)
-        self._root: str = settings.get("path") or f"{mounts_directory()}/{encode(driver)}"
+        self._path: str = settings.get("path") or f"{mounts_directory()}/{encode(driver)}"
+        self._occupied: set[str] | None = None
         for _, fault in self.settings_faults(driver, settings):
             raise fault
-        self.pinned = {"path": self._root}
+        self.pinned = {"path": self._path}
 
     @classmethod
     def settings_faults(cls, driver: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, DvdcliError]]:
@@ -61,6 +62,23 @@ class LocalProvider(Provider):
         check_ownership(self, options)
         if {"fsType", "mountopts", "overwriteFs"} & self.canonical(options).keys():
             self._images.check(options)
+
+    @property
+    def _root(self) -> str:
+        """The directory of the volumes, which can be in a file system of the network: once it has answered.
+
+        Raises TryAgainError at the deadline.
+        """
+        if self._occupied is None:
+            self._occupied = set()
+            if mountinfo.may_hang():
+                from dvdcli.linux import aside
+
+                aside.ask(self._path, self.deadline)
+                root = os.path.realpath(self._path)
+                below = (each.path for each in mountinfo.read() if each.can_hang and each.path.startswith(f"{root}/"))
+                self._occupied = {f"{self._path}{path[len(root):]}" for path in below}
+        return self._path
 
     @property
     def _images(self) -> ImageProvider:
@@ -103,6 +121,10 @@ class LocalProvider(Provider):
             raise DvdcliError(f"{home} cannot be made: {error.strerror}", "see that directory") from error
         files.sync_directory(self._root)
 
+    def of_mount(self, options: Mapping[str, str]) -> list[str]:
+        """Return the options for the file system of a volume with a size, which is made by the first mount."""
+        return self._images.of_mount(options) if self.option(options, "size") else []
+
     def _compare(self, name: str, size: int) -> None:
         """Raise UsageError where the volume *name*, which is there, has another size than *size* bytes (0 for any)."""
         disk = self._images.find(name) if size else None
@@ -112,8 +134,6 @@ class LocalProvider(Provider):
 
     def remove(self, name: str) -> None:
         """Delete the volume *name* and all that is in it, unless it is mounted anywhere."""
-        from dvdcli.linux import mountinfo
-
         home = self._home(name)
         if os.path.isdir(home):
             users = mountinfo.users(f"{home}/data")
@@ -157,7 +177,7 @@ class LocalProvider(Provider):
         if self._is_sized(name):
             return self._images.path(name)
         path = f"{self._home(name)}/data"
-        return path if os.path.isdir(path) else ""
+        return path if path in (self._occupied or ()) or os.path.isdir(path) else ""
 
     def here(self, name: str) -> Mounted | None:
         """Return what is attached to a loop device; that a directory is in place is no trace of a mount."""
@@ -199,7 +219,7 @@ class LocalProvider(Provider):
         from dvdcli.findings import failed
         from dvdcli.providers import readiness
 
-        yield from readiness.directory(self._root)
+        yield from readiness.directory(self._root, self.deadline)
         yield from readiness.only_odd(readiness.root(), "no volumes with a size")
         yield from readiness.only_odd(readiness.programs(), "no volumes with a size")
         lost = [failed(error.message, error.hint) for error in readiness.missing(("losetup",))]

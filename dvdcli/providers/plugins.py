@@ -10,7 +10,7 @@ import stat
 
 from dvdcli import config, fastjson
 from dvdcli.errors import DvdcliError, TryAgainError
-from dvdcli.http import Address, request
+from dvdcli.http import Address, NotSentError, request
 from dvdcli.linux import files
 
 TYPE_CHECKING = False
@@ -19,12 +19,18 @@ if TYPE_CHECKING:
 
     from dvdcli.clock import Deadline
 
+_PATIENCE = 5.0  # seconds that the Engine may take
+
+
+class EngineError(TryAgainError):
+    """The Docker Engine, which knows the managed plugins, listens and does not answer."""
+
 
 def find(name: str, deadline: Deadline) -> dict[str, Any] | None:
     """Return the settings that reach the plugin *name*, None where there is no such plugin.
 
     They are DockerProvider's: address, the TLS files, and for a managed plugin where its paths are on this host.
-    Raises DvdcliError for a description that cannot be used.
+    Raises DvdcliError for a description that cannot be used, EngineError.
     """
     directories = config.plugin_directories()
     for sockets in directories[:1]:
@@ -86,8 +92,12 @@ def _from_json(path: str, data: bytes) -> dict[str, Any]:
         raise DvdcliError(f"{path} has no Addr", "mend the plugin's description")
     settings: dict[str, Any] = {"address": _checked(path, address)}
     names = (("ca_file", "CAFile"), ("cert_file", "CertFile"), ("key_file", "KeyFile"))
-    found = {ours: field(tls, theirs) for ours, theirs in names}
-    settings.update({key: value for key, value in found.items() if isinstance(value, str) and value})
+    for ours, theirs in names:
+        value = field(tls, theirs)
+        if isinstance(value, str) and value:
+            if not _is_path(value):
+                raise DvdcliError(f"{path}: {theirs} is no path", "mend the plugin's description")
+            settings[ours] = value
     if field(tls, "InsecureSkipVerify") is True:
         settings["insecure"] = True
     return settings
@@ -100,7 +110,7 @@ def _managed(name: str, deadline: Deadline) -> dict[str, Any] | None:
     engine = Address(f"unix://{socket}")
     plugin = _ask(engine, f"/plugins/{_quote(name)}/json", deadline)
     identity = field(plugin, "Id")
-    if plugin is None or not isinstance(identity, str) or not identity.isalnum():
+    if plugin is None or not isinstance(identity, str) or not (identity.isascii() and identity.isalnum()):
         return None
     if field(plugin, "Enabled") is False:
         raise TryAgainError(f"the Docker plugin {name!r} is disabled", f"docker plugin enable {name}")
@@ -108,22 +118,30 @@ def _managed(name: str, deadline: Deadline) -> dict[str, Any] | None:
     interface = field(field(description, "Interface"), "Socket")
     propagated = field(description, "PropagatedMount")
     root = field(_ask(engine, "/info", deadline), "DockerRootDir")
-    if not isinstance(interface, str) or not interface or "/" in interface or interface in (".", ".."):
+    if not _is_path(interface) or "/" in interface or interface in (".", ".."):
         raise DvdcliError(f"the Docker plugin {name!r} names no socket", "see docker plugin inspect")
-    home = f"{root if isinstance(root, str) and root.startswith('/') else '/var/lib/docker'}/plugins/{identity}"
+    root = root if _is_path(root) and root.startswith("/") else "/var/lib/docker"
+    home = f"/{os.path.normpath(root).strip('/')}/plugins/{identity}".replace("//", "/", 1)
     sockets = config.plugin_directories()[0]
     settings: dict[str, Any] = {"address": f"unix://{sockets}/{identity}/{interface}", "rootfs": f"{home}/rootfs"}
-    if isinstance(propagated, str) and propagated.startswith("/"):
+    if _is_path(propagated) and propagated.startswith("/"):
         settings["propagated"] = propagated.rstrip("/")
         settings["propagated_host"] = f"{home}/propagated-mount"
     return settings
 
 
+def _is_path(value: Any) -> bool:
+    """Return whether *value* is text that a path can have, or a part of one."""
+    return isinstance(value, str) and value.isprintable() and value != ""
+
+
 def _ask(engine: Address, path: str, deadline: Deadline) -> Any:
     try:
-        reply = request(engine, "GET", path, b"", deadline)
-    except TryAgainError:
+        reply = request(engine, "GET", path, b"", deadline.sooner(min(_PATIENCE, deadline.left() / 2)))
+    except NotSentError:
         return None  # an Engine that is down manages no plugin
+    except TryAgainError as error:
+        raise EngineError(f"the Docker Engine: {error.message}", "see whether the docker daemon hangs") from error
     try:
         return fastjson.loads_first(reply.body.decode("utf-8", "replace")) if reply.status == 200 else None
     except ValueError:

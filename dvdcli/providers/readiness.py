@@ -6,12 +6,14 @@ import os
 
 from dvdcli.errors import DvdcliError
 from dvdcli.findings import Finding, failed, ok, warning
-from dvdcli.linux import paths, places, process
+from dvdcli.linux import aside, paths, places, process
 from dvdcli.linux.filesystems import FILE_SYSTEMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from dvdcli.clock import Deadline
 
 _NEEDED = ("mount", "umount", "blkid", "mkfs.ext4", "e2fsck", "resize2fs")
 
@@ -44,8 +46,12 @@ def root() -> Iterator[Finding]:
         yield failed("only root can mount", "run dvdcli as root, as an agent does")
 
 
-def directory(path: str) -> Iterator[Finding]:
-    """Return whether the directory *path*, of mounts or of volumes, is there or can be made, and what tasks find."""
+def directory(path: str, deadline: Deadline) -> Iterator[Finding]:
+    """Return whether the directory *path*, of mounts or of volumes, is there or can be made, and what tasks find.
+
+    Raises TryAgainError where its file system does not answer by the *deadline*.
+    """
+    aside.ask(path, deadline)
     there = places.existing(path)
     try:
         if not os.path.isdir(there):

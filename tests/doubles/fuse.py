@@ -1,4 +1,6 @@
-"""A FUSE file system with two directories and nothing else, which stops answering when it is told to.
+"""A FUSE file system with a directory of two names and a file, which stops answering when it is told to.
+
+Whoever opens the file first reads it by pages; who comes later does so directly, and waits in mmap(2) for those pages.
 
 Source: <linux/fuse.h>, protocol 7.31. The server is a process of its own: its end, or this one's, closes /dev/fuse, and
 the kernel lets everybody go who waits for an answer. So no test leaves anybody in D state.
@@ -19,16 +21,17 @@ from pathlib import Path
 
 _HEADER = struct.Struct("=IIQQIIII")
 _MNT_DETACH = 2
+_DIRECT_IO = 1
 _FORGET, _INTERRUPT, _BATCH_FORGET, _INIT = 2, 36, 42, 26
 NAMES = {
-    1: "LOOKUP", 3: "GETATTR", 4: "SETATTR", 14: "OPEN", 17: "STATFS", 18: "RELEASE", 25: "FLUSH", 26: "INIT",
-    27: "OPENDIR", 28: "READDIR", 29: "RELEASEDIR", 34: "ACCESS", 44: "READDIRPLUS", 52: "STATX",
+    1: "LOOKUP", 3: "GETATTR", 4: "SETATTR", 14: "OPEN", 15: "READ", 17: "STATFS", 18: "RELEASE", 25: "FLUSH",
+    26: "INIT", 27: "OPENDIR", 28: "READDIR", 29: "RELEASEDIR", 34: "ACCESS", 44: "READDIRPLUS", 52: "STATX",
 }  # fmt: skip
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Fuse:
-    """The file system, mounted at *path*: a root directory with a directory `data` in it."""
+    """The file system, mounted at *path*: with a directory `data`, also called `lock`, and a `file`."""
 
     def __init__(self, path: Path, kind: str = "fuse.double") -> None:
         self.path = path
@@ -80,9 +83,10 @@ class Fuse:
 
 
 class _Node:
-    def __init__(self, number: int, mode: int) -> None:
+    def __init__(self, number: int, mode: int, kind: int = stat.S_IFDIR) -> None:
         self.number = number
-        self.mode = stat.S_IFDIR | mode
+        self.kind = kind
+        self.mode = kind | mode
         self.uid = self.gid = 0
 
     def attributes(self) -> bytes:
@@ -93,7 +97,8 @@ class _Node:
 
 class _Server:
     def __init__(self, path: str, kind: str) -> None:
-        self.nodes = {1: _Node(1, 0o755), 2: _Node(2, 0o755)}
+        self.nodes = {1: _Node(1, 0o755), 2: _Node(2, 0o755), 3: _Node(3, 0o644, stat.S_IFREG)}
+        self.opened = 0
         self.stuck = False
         self.asked: list[str] = []
         self.device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
@@ -150,19 +155,21 @@ class _Server:
         if node is None:
             return errno.ENOENT, b""
         if name == "LOOKUP":
-            if node.number != 1 or body.rstrip(b"\0") != b"data":
+            found = {b"data": 2, b"lock": 2, b"file": 3}.get(body.rstrip(b"\0")) if node.number == 1 else None
+            if found is None:
                 return errno.ENOENT, b""
-            return 0, struct.pack("=4Q2I", 2, 0, 0, 0, 0, 0) + self.nodes[2].attributes()
+            return 0, struct.pack("=4Q2I", found, 0, 0, 0, 0, 0) + self.nodes[found].attributes()
         if name == "SETATTR":
             valid, mode, uid, gid = *struct.unpack_from("=I", body), *struct.unpack_from("=I4xII", body, 68)
-            node.mode = stat.S_IFDIR | mode & 0o7777 if valid & 1 else node.mode
+            node.mode = node.kind | mode & 0o7777 if valid & 1 else node.mode
             node.uid, node.gid = uid if valid & 2 else node.uid, gid if valid & 4 else node.gid
         if name in ("GETATTR", "SETATTR"):
             return 0, struct.pack("=Q2I", 0, 0, 0) + node.attributes()
         if name == "STATFS":
             return 0, struct.pack("=5Q10I", 1024, 512, 512, 64, 32, 4096, 255, 4096, *[0] * 7)
         if name in ("OPEN", "OPENDIR"):
-            return 0, struct.pack("=Q2I", 1, 0, 0)
+            self.opened += name == "OPEN"
+            return 0, struct.pack("=Q2I", 1, _DIRECT_IO if name == "OPEN" and self.opened > 1 else 0, 0)
         if name in ("READDIR", "READDIRPLUS", "RELEASE", "RELEASEDIR", "FLUSH", "ACCESS"):
             return 0, b""
         return errno.ENOSYS, b""

@@ -44,7 +44,7 @@ class Reply:
     """One way to answer, instead of the right one."""
 
     def __init__(self, raw: bytes | None = None, *, delay: float = 0, status: int = 0, body: bytes = b"",
-                 act: bool = False, pieces: int = 0, gap: float = 0) -> None:  # fmt: skip
+                 act: bool = False, pieces: int = 0, gap: float = 0, at_once: int = 0) -> None:  # fmt: skip
         self.raw = raw  # these bytes; b"" drops the connection
         self.delay = delay
         self.status = status
@@ -52,6 +52,7 @@ class Reply:
         self.act = act  # carry the call out before answering so
         self.pieces = pieces  # cut the right answer into pieces of this many bytes
         self.gap = gap
+        self.at_once = at_once  # bytes in front of the pieces
 
 
 def err(text: str, status: int = 200) -> Reply:
@@ -207,7 +208,8 @@ class Plugin:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             return
         size = reply.pieces or len(data)
-        for start_at in range(0, len(data), size):
+        connection.sendall(data[: reply.at_once])
+        for start_at in range(reply.at_once, len(data), size):
             connection.sendall(data[start_at : start_at + size])
             time.sleep(reply.gap)
 

@@ -95,7 +95,7 @@ class Attacher:
 
     def _used_names(self) -> set[str]:
         answer = self._ec2.call("describe_instances", InstanceIds=[self._here])
-        instances = [each for reservation in answer["Reservations"] for each in reservation["Instances"]]
+        instances = [each for told in answer.get("Reservations", ()) for each in told.get("Instances", ())]
         mappings = [mapping for each in instances for mapping in each.get("BlockDeviceMappings", ())]
         names = {mapping.get("DeviceName", "") for mapping in mappings}
         return names | {name.replace("/dev/sd", "/dev/xvd", 1) for name in names}
@@ -124,7 +124,8 @@ class Attacher:
             if error.api_code == "InvalidInstanceID.NotFound":
                 return True  # terminated long ago
             raise
-        states = {each["State"]["Name"] for told in answer["Reservations"] for each in told["Instances"]}
+        told = [each for found in answer.get("Reservations", ()) for each in found.get("Instances", ())]
+        states = {each.get("State", {}).get("Name") for each in told}
         return bool(states) and states <= {"stopped", "terminated"}
 
     def detach(self, volume_id: str) -> None:

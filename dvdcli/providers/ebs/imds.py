@@ -38,10 +38,10 @@ def instance(deadline: Deadline) -> Instance:
         endpoint = Address(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _DEFAULT)
         ttl = f"X-aws-ec2-metadata-token-ttl-seconds: {_TOKEN_SECONDS}"
         token = _ok(request(endpoint, "PUT", "/latest/api/token", b"", soon, "*/*", (ttl,)))
-        bearer = f"X-aws-ec2-metadata-token: {token.decode('ascii')}"
+        bearer = f"X-aws-ec2-metadata-token: {_word(token.decode('ascii'))}"
         document = "/latest/dynamic/instance-identity/document"
         facts = fastjson.loads(_ok(request(endpoint, "GET", document, b"", soon, "*/*", (bearer,))))
-        found = Instance(facts["instanceId"], facts["availabilityZone"], facts["region"])
+        found = Instance(*(_word(facts[key]) for key in ("instanceId", "availabilityZone", "region")))
     except TryAgainError as error:
         if not deadline.left():
             raise TryAgainError(f"the instance metadata service: {error.message}", "try again later") from error
@@ -49,9 +49,14 @@ def instance(deadline: Deadline) -> Instance:
         raise DvdcliError(f"the instance metadata service does not answer ({error.message}): {why}", _hint()) from error
     except (DvdcliError, ValueError, KeyError, TypeError) as error:
         raise DvdcliError(f"the instance metadata service has no answer that is one: {error}", _hint()) from error
-    if not all(isinstance(value, str) and value for value in (found.id, found.zone, found.region)):
-        raise DvdcliError("the instance metadata service does not say which instance this is", _hint())
     return found
+
+
+def _word(value: str) -> str:
+    """Return *value* if it can be in a header, and in a request to EC2. Raises ValueError."""
+    if not (isinstance(value, str) and value.isascii() and value.isprintable() and value):
+        raise ValueError("it does not say which instance this is")
+    return value
 
 
 def _ok(reply: Reply) -> bytes:

@@ -115,7 +115,7 @@ class EbsProvider(BlockProvider):
             if error.api_code in ("InvalidVolume.NotFound", "InvalidParameterValue"):
                 return None
             raise
-        found = [volume for volume in map(Ec2Volume, answer["Volumes"]) if volume.state in LIVING]
+        found = [volume for volume in map(Ec2Volume, answer.get("Volumes", ())) if volume.state in LIVING]
         return found[0] if found else None
 
     def list(self) -> list[Info]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dvdcli.errors import UsageError
+from dvdcli.errors import DvdcliError, UsageError
 from dvdcli.providers.block import Disk
 
 TYPE_CHECKING = False
@@ -26,13 +26,18 @@ class Attachment:
 
 
 class Ec2Volume(Disk):
-    """One volume: *name* is its tag `Name`, *attachments* those that are not over, by instance id."""
+    """One volume, by EC2's *answer*: *name* is its tag `Name`, *attachments* those that are not over, by instance id.
+
+    Raises DvdcliError for an answer without an id.
+    """
 
     __slots__ = ("attachments", "multi", "name", "state", "zone")
 
     def __init__(self, answer: dict[str, Any]) -> None:
+        if not is_id(answer.get("VolumeId", "")):
+            raise DvdcliError("EC2 answered with a volume that has no id", "see the endpoint")
         super().__init__(answer["VolumeId"], int(answer.get("Size", 0)) << 30)
-        self.name = next((tag["Value"] for tag in answer.get("Tags", ()) if tag["Key"] == "Name"), "")
+        self.name = next((tag.get("Value", "") for tag in answer.get("Tags", ()) if tag.get("Key") == "Name"), "")
         self.state: str = answer.get("State", "")
         self.zone: str = answer.get("AvailabilityZone", "")
         self.multi = bool(answer.get("MultiAttachEnabled"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from dvdcli import clock, output, private
+from dvdcli import bounded, clock, fastjson, output, private
 from dvdcli.errors import DvdcliError, TryAgainError, UsageError
 
 TYPE_CHECKING = False
@@ -23,8 +23,8 @@ _ANSWER = 30.0  # seconds that one answer may take
 _CONNECT = 5.0
 _LEAVING = 3.0  # seconds that a logout may take, whatever the call itself had left
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds, doubled in between
+_LONGEST_SAYING = 4096  # characters of an error
 _BUSY = frozenset((502, 503, 504))  # a gateway that has just lost its MDM
-_LONGEST_ANSWER = 64 << 20
 
 NOT_FOUND = frozenset((78, 79))
 ALREADY_MAPPED = frozenset((81, 4037))
@@ -123,7 +123,7 @@ class Gateway:
         reply = self._patiently("GET", f"{endpoint}/api/login", None, True, (user, password))
         if reply.status_code == 200:
             token = _json(reply)
-            if not isinstance(token, str) or not token:
+            if not _is_word(token):
                 raise DvdcliError(f"{endpoint} answered its login with no token", "see what listens there")
             self._authorization, self._way_out = _basic("", token), ("GET", f"{endpoint}/api/logout", None)
             return
@@ -132,7 +132,7 @@ class Gateway:
         told = _json(newer) if newer.status_code == 200 else None
         told = told if isinstance(told, dict) else {}
         token, refresh = told.get("access_token"), told.get("refresh_token")
-        if isinstance(token, str) and token:
+        if _is_word(token):
             self._authorization, self._way_out = f"Bearer {token}", None
             if refresh:
                 self._way_out = "POST", f"{endpoint}/rest/auth/logout", {"refresh_token": str(refresh)}
@@ -180,8 +180,7 @@ class Gateway:
         import requests
 
         if self._session is None:
-            self._session = requests.Session()
-            self._session.trust_env = False  # no .netrc, no proxy, no CA but those that are configured
+            self._session = bounded.session()
             trusted = self._settings.get("ca_file") or True
             self._session.verify = not self._settings.get("insecure", False) and trusted
             if not self._session.verify:
@@ -194,10 +193,14 @@ class Gateway:
             raise TryAgainError(f"{url} did not answer within {self._deadline.seconds:.0f} s", "try again later")
         output.debug(f"{method} {url}")
         try:
-            return self._session.request(
-                method, url, json=body, headers={key: value for key, value in headers.items() if value},
-                timeout=(min(_CONNECT, left), min(_ANSWER, left)), allow_redirects=False,
+            reply = bounded.exchange(
+                self._session, min(_ANSWER, left), method, url, json=body,
+                headers={key: value for key, value in headers.items() if value},
+                timeout=(min(_CONNECT, left), min(_ANSWER, left)),
             )  # fmt: skip
+        except bounded.TooLongError as error:
+            most = bounded.LONGEST_ANSWER >> 20
+            raise DvdcliError(f"{url} answered with over {most} MiB", "see what listens there") from error
         except requests.exceptions.SSLError as error:
             raise self._tls_failure(error) from error
         except requests.exceptions.ConnectTimeout as error:
@@ -206,6 +209,10 @@ class Gateway:
             raise TryAgainError(f"{self._endpoint}: {_innermost(error)}", "see that the gateway runs") from error
         except OSError as error:
             raise DvdcliError(f"{self._endpoint}: {error}", "see ca_file") from error
+        if reply is None:
+            self._session = None  # that one is still being read from
+            raise TryAgainError(f"{url} did not answer in full within {min(_ANSWER, left):.0f} s", "try again later")
+        return reply
 
     def _tls_failure(self, error: BaseException) -> DvdcliError:
         """Return what a failure of TLS means: a connection that ends in it is a gateway that goes, and no impostor."""
@@ -219,8 +226,30 @@ class Gateway:
         return DvdcliError(f"{self._endpoint} cannot be trusted: {inner}", "see ca_file")
 
 
+def _is_word(value: Any) -> bool:
+    """Return whether *value* is text that can be in a header or a URL."""
+    return isinstance(value, str) and value.isascii() and value.isprintable() and value != ""
+
+
+def objects(answer: Any) -> list[dict[str, Any]]:
+    """Return the objects in *answer*, none for null. Raises DvdcliError for anything else than a list of objects."""
+    found = [] if answer is None else answer
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise DvdcliError("the gateway answered with no list of objects", "see what listens there")
+    return found
+
+
+def identifier(answer: Any, key: str = "id") -> str:
+    """Return the id under *key* of the object *answer*. Raises DvdcliError where there is none."""
+    value = answer.get(key) if isinstance(answer, dict) else None
+    if not isinstance(value, str) or not value.isascii() or not value.replace("-", "").replace("_", "").isalnum():
+        raise DvdcliError(f"the gateway answered with an object that has no {key}", "see what listens there")
+    return value
+
+
 def _numbers(version: Any) -> tuple[int, ...]:
-    return tuple(int(number) for number in str(version).split(".")[:2] if number.isdigit())
+    numbers = str(version).split(".")[:2]
+    return tuple(int(number) for number in numbers if number.isascii() and number.isdigit() and len(number) < 6)
 
 
 def _basic(user: str, secret: str) -> str:
@@ -243,7 +272,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _json(reply: Any) -> Any:
     try:
-        return reply.json()
+        return fastjson.loads(reply.body)
     except ValueError as error:
         raise DvdcliError(f"{reply.url} answered what is no JSON", "see what listens there") from error
 
@@ -251,9 +280,9 @@ def _json(reply: Any) -> Any:
 def _answer(reply: Any, what: str) -> Any:
     """Return the *reply*'s value. Raises GatewayError for an error."""
     if reply.status_code == 200:
-        return _json(reply) if reply.content else None
+        return _json(reply) if reply.body else None
     try:
-        told = reply.json()
+        told = fastjson.loads(reply.body)
     except ValueError:
         told = None
     told = told if isinstance(told, dict) else {}
@@ -261,4 +290,5 @@ def _answer(reply: Any, what: str) -> Any:
         number = int(told.get("errorCode") or 0)
     except (TypeError, ValueError):
         number = 0
-    raise GatewayError(what, reply.status_code, number, str(told.get("message") or reply.reason or ""))
+    message = str(told.get("message") or reply.reason or "")[:_LONGEST_SAYING]
+    raise GatewayError(what, reply.status_code, number, message)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dvdcli import output
 from dvdcli.errors import DvdcliError, InUseError, NotFoundError
-from dvdcli.providers.scaleio.gateway import ALREADY_MAPPED, NOT_FOUND, NOT_MAPPED, Gateway, GatewayError
+from dvdcli.providers.scaleio.gateway import (
+    ALREADY_MAPPED,
+    NOT_FOUND,
+    NOT_MAPPED,
+    Gateway,
+    GatewayError,
+    identifier,
+    objects,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,19 +98,19 @@ class Mapper:
     def _own_id(self, volume: ScaleIoVolume, guid: str) -> str:
         """Return the id that the SDC *guid* has in the system of *volume*, "" where it has none."""
         if not self._sdcs:
-            answer = self._gateway.get(f"instances/System::{self.system_of(volume)}/relationships/Sdc") or ()
-            self._sdcs = {str(each["id"]): each for each in answer}
+            answer = self._gateway.get(f"instances/System::{self.system_of(volume)}/relationships/Sdc")
+            self._sdcs = {identifier(each): each for each in objects(answer)}
         found = (key for key, each in self._sdcs.items() if str(each.get("sdcGuid") or "").upper() == guid.upper())
         return next(found, "")
 
     def system_of(self, volume: ScaleIoVolume) -> str:
         """Return the id of the system that *volume* is in: the only one behind the gateway, or its pool's."""
-        systems = [str(each["id"]) for each in self._gateway.get("types/System/instances") or ()]
+        systems = [identifier(each) for each in objects(self._gateway.get("types/System/instances"))]
         if len(systems) == 1:
             return systems[0]
         pool = self._gateway.get(f"instances/StoragePool::{volume.pool}")
-        domain = self._gateway.get(f"instances/ProtectionDomain::{pool['protectionDomainId']}")
-        found = str(domain.get("systemId") or "")
+        domain = self._gateway.get(f"instances/ProtectionDomain::{identifier(pool, 'protectionDomainId')}")
+        found = identifier(domain, "systemId")
         if found not in systems:
             raise DvdcliError(f"the gateway does not say which system {volume} is in", "see its storage pool")
         return found

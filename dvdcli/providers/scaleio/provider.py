@@ -8,7 +8,7 @@ from dvdcli.linux.files import unique
 from dvdcli.providers.base import Info, Mounted, Option, SizeOption, check_settings
 from dvdcli.providers.block import ALIASES, FILE_SYSTEM_OPTIONS, Attached, BlockProvider
 from dvdcli.providers.scaleio import sdc
-from dvdcli.providers.scaleio.gateway import NOT_FOUND, Gateway, GatewayError
+from dvdcli.providers.scaleio.gateway import NOT_FOUND, Gateway, GatewayError, identifier, objects
 from dvdcli.providers.scaleio.mapping import NEVER, POLICIES, Mapper
 from dvdcli.providers.scaleio.sdc import Sdc
 from dvdcli.providers.scaleio.volume import GRAIN, ScaleIoVolume, check_name, is_id, rounded
@@ -100,7 +100,7 @@ class ScaleIoProvider(BlockProvider):
             if error.api_code in NOT_FOUND:
                 return None
             raise
-        return self._by_id(str(told))
+        return self._by_id(identifier({"id": told}))
 
     def _by_id(self, volume_id: str) -> ScaleIoVolume | None:
         try:
@@ -112,7 +112,7 @@ class ScaleIoProvider(BlockProvider):
 
     def list(self) -> list[Info]:
         """Return the volumes of all systems behind the gateway."""
-        volumes = map(ScaleIoVolume, self._gateway.get("types/Volume/instances") or ())
+        volumes = map(ScaleIoVolume, objects(self._gateway.get("types/Volume/instances")))
         return sorted((Info(volume.name or volume.id) for volume in volumes), key=lambda info: info.name)
 
     def check_ready(self) -> Iterator[Finding]:
@@ -162,7 +162,7 @@ class ScaleIoProvider(BlockProvider):
         }  # fmt: skip
         # Not asked for again: a lost answer can be of a volume that was made. The next call finds it by its name.
         answer = self._gateway.post("types/Volume/instances", body, again=False)
-        return str(answer["id"])
+        return identifier(answer)
 
     def _copied(self, name: str, source: str) -> str:
         volume = self.find(source)
@@ -171,7 +171,8 @@ class ScaleIoProvider(BlockProvider):
         definition = {"volumeId": volume.id, "snapshotName": name}
         path = f"instances/System::{self._mapper().system_of(volume)}/action/snapshotVolumes"
         answer = self._gateway.post(path, {"snapshotDefs": [definition]}, again=False)
-        return str(answer["volumeIdList"][0])
+        made = answer.get("volumeIdList") if isinstance(answer, dict) else None
+        return identifier({"id": made[0] if isinstance(made, list) and made else None})
 
     def _pool(self, options: Mapping[str, str]) -> str:
         """Return the id of the storage pool of a new volume. Raises UsageError where none is named, or two are."""
@@ -181,18 +182,18 @@ class ScaleIoProvider(BlockProvider):
             raise UsageError("a new ScaleIO volume needs a storage pool", "the volume option storagePool")
         wanted = ""
         if domain:
-            domains = self._gateway.get("types/ProtectionDomain/instances") or ()
-            wanted = next((str(each["id"]) for each in domains if domain in (each["id"], each.get("name"))), "")
+            domains = objects(self._gateway.get("types/ProtectionDomain/instances"))
+            wanted = next((identifier(each) for each in domains if domain in (each.get("id"), each.get("name"))), "")
             if not wanted:
                 raise NotFoundError(f"there is no protection domain {domain!r}")
         pools = [
-            each for each in self._gateway.get("types/StoragePool/instances") or ()
-            if pool in (each["id"], each.get("name")) and wanted in ("", each.get("protectionDomainId"))
+            each for each in objects(self._gateway.get("types/StoragePool/instances"))
+            if pool in (each.get("id"), each.get("name")) and wanted in ("", each.get("protectionDomainId"))
         ]  # fmt: skip
         if len(pools) != 1:
             what = "there is no" if not pools else f"there are {len(pools)}"
             raise NotFoundError(f"{what} storage pool {pool!r}", "name it with its protectionDomain, or by its id")
-        return str(pools[0]["id"])
+        return identifier(pools[0])
 
     def remove(self, name: str) -> None:
         """Remove the volume; one that is not there is fine."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dvdcli.errors import UsageError
+from dvdcli.errors import DvdcliError, UsageError
 from dvdcli.providers.block import Disk
+from dvdcli.providers.scaleio.gateway import identifier, objects
+from dvdcli.volume import without_controls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,19 +18,37 @@ GRAIN = 8 << 30  # bytes: the unit of sizes before 5.0
 
 
 class ScaleIoVolume(Disk):
-    """One volume: its *name*, the SDCs that it is mapped to, by their ids, and the *pool* that it is in."""
+    """One volume: its *name*, the SDCs that it is mapped to, by their ids, and the *pool* that it is in.
+
+    Raises DvdcliError for an *answer* of the gateway's that is none.
+    """
 
     __slots__ = ("mapped", "name", "pool")
 
-    def __init__(self, answer: dict[str, Any]) -> None:
-        super().__init__(str(answer["id"]), int(answer.get("sizeInKb") or 0) << 10)
-        self.name = str(answer.get("name") or "")
-        self.pool = str(answer.get("storagePoolId") or "")
-        mapped = answer.get("mappedSdcInfo") or ()
-        self.mapped = {str(each["sdcId"]): str(each.get("sdcName") or each.get("sdcIp") or "") for each in mapped}
+    def __init__(self, answer: Any) -> None:
+        super().__init__(identifier(answer), _number(answer.get("sizeInKb") or 0) << 10)
+        self.name = _text(answer.get("name"))
+        self.pool = _text(answer.get("storagePoolId"))
+        mapped = objects(answer.get("mappedSdcInfo"))
+        self.mapped = {
+            identifier(each, "sdcId"): _text(each.get("sdcName")) or _text(each.get("sdcIp")) for each in mapped
+        }
 
     def __str__(self) -> str:
         return f"{self.id} ({self.name})" if self.name else self.id
+
+
+def _text(value: Any) -> str:
+    """Return *value* as text that can be printed, "" for null."""
+    return without_controls(value.encode("utf-8", "replace").decode()) if isinstance(value, str) else ""
+
+
+def _number(value: Any) -> int:
+    """Return *value*, a number or its digits. Raises DvdcliError for anything else."""
+    digits = str(value) if type(value) in (int, str) else ""
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+        raise DvdcliError("the gateway answered with a volume whose size is no number", "see what listens there")
+    return int(digits)
 
 
 def is_id(text: str) -> bool:

@@ -1,0 +1,74 @@
+"""One exchange through requests, bounded: a whole answer of a bearable size in time, or none; no redirection.
+
+requests has a limit for each piece of an answer only, and none for its size: a byte a second outlasts any timeout.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+LONGEST_ANSWER = 64 << 20  # bytes
+_CHUNK = 1 << 16
+
+
+class TooLongError(Exception):
+    """The answer has more than LONGEST_ANSWER bytes."""
+
+
+def session() -> Any:
+    """Return a session that has no settings of the caller's environment (.netrc, proxies, CAs), and goes nowhere else.
+
+    Even where it is not to follow a redirection, requests reads its body: all of it, however much that is.
+    """
+    import requests
+
+    made: Any = requests.Session()
+    made.trust_env = False
+    made.get_redirect_target = lambda reply: None
+    return made
+
+
+def exchange(session: Any, seconds: float, method: str, url: str, **more: Any) -> Any | None:
+    """Return the answer to a request, its body read; None where that takes more than *seconds*.
+
+    Raises TooLongError, and what requests raises.
+    """
+    def work() -> Any:
+        reply = session.request(method, url, stream=True, allow_redirects=False, **more)
+        with reply:
+            chunks, size = [], 0
+            for chunk in reply.iter_content(_CHUNK):
+                size += len(chunk)
+                if size > LONGEST_ANSWER:
+                    raise TooLongError
+                chunks.append(chunk)
+            reply.body = b"".join(chunks)
+        return reply
+
+    return within(seconds, work)
+
+
+def within(seconds: float, function: Callable[[], T]) -> T | None:
+    """Return what *function* returns, None where it takes longer. Raises what it raises."""
+    import threading
+
+    done: list[T] = []
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            done.append(function())
+        except BaseException as error:  # told to the caller, whatever it is
+            failures.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failures:
+        raise failures[0]
+    return done[0] if done else None
