@@ -4,7 +4,8 @@
     claims/<provider>/<id>/claim.json    driver and name of the volume whose record has the disk
 
 A disk can be named in two ways: by id and by name, or through two drivers. A claim counts while the record that it
-names is there and has that id, or none yet; so what a killed call leaves of it needs no clean-up.
+names is there and has that id, or none yet. Whoever drops it has the record still, so that a killed call's is found;
+where a record was lost, the first recover of a boot finds its claim.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import os
 
 from dvdcli import fastjson
-from dvdcli.errors import InUseError, UsageError
+from dvdcli.clock import Deadline
+from dvdcli.errors import DvdcliError, InUseError, NewerError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
 from dvdcli.state import State, make_root, refuse_newer, remove_directory
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from dvdcli.clock import Deadline
+    from dvdcli.volume import Record
 
 
 class Claim:
@@ -32,7 +34,8 @@ class Claim:
     def __init__(self, provider: str, identity: str) -> None:
         self._state = State()
         self.identity = identity
-        self.directory = f"{self._state.root}/claims/{encode(provider)}/{encode(identity)}"
+        self._names = encode(provider), encode(identity)
+        self.directory = f"{self._state.root}/claims/{'/'.join(self._names)}"
         self._path = f"{self.directory}/claim.json"
 
     def take(self, volume: Volume, deadline: Deadline) -> None:
@@ -51,8 +54,17 @@ class Claim:
         finally:
             lock.release()
 
-    def drop(self, volume: Volume, deadline: Deadline) -> None:
-        """Remove the claim of *volume*, whose record is gone. Raises TryAgainError and OSError: then it is void."""
+    @classmethod
+    def at(cls, provider: str, identity: str) -> Claim:
+        """Return a claim by the names of its directories."""
+        claim = cls(provider, identity)
+        claim._names = provider, identity
+        claim.directory = f"{claim._state.root}/claims/{provider}/{identity}"
+        claim._path = f"{claim.directory}/claim.json"
+        return claim
+
+    def drop(self, volume: Volume | None, deadline: Deadline) -> None:
+        """Remove the claim of *volume*, whose record is about to go. Raises TryAgainError and OSError."""
         lock = self._lock(deadline)
         try:
             if self._owner() in (None, volume):
@@ -61,6 +73,33 @@ class Claim:
                 remove_directory(self.directory)
         finally:
             lock.release()
+
+    def sweep(self) -> bool:
+        """Remove the claim if it counts no more, which its volume's lock proves; return whether that could be judged.
+
+        Raises NewerError, TryAgainError, OSError.
+        """
+        owner = self._owner()
+        if owner is None:
+            self.drop(None, Deadline(0.0))
+            return True
+        slot = self._state.slot(owner)
+        slot.look_only = True
+        lock = slot.acquire(Deadline(0.0))
+        try:
+            record = slot.load()
+            if slot.is_damaged():
+                return False
+            if record is None or not self._is_of(record):
+                self.drop(owner, Deadline(0.0))
+            slot.erase_if_empty()
+        finally:
+            lock.release()
+        return True
+
+    def _is_of(self, record: Record) -> bool:
+        disks = {record.claim, str(record.handle.get("id", ""))} - {""}
+        return self._names in {(encode(record.provider), encode(disk)) for disk in disks}
 
     def _lock(self, deadline: Deadline) -> Lock:
         return acquire(f"{self.directory}/lock", deadline, self._make)
@@ -91,6 +130,21 @@ class Claim:
         except (ValueError, KeyError, TypeError, AttributeError):
             return True  # damaged: recover finds out what it has
         return bool(has == self.identity)
+
+
+def sweep() -> bool:
+    """Remove the claims that count no more, whose record was lost; return whether every one could be judged."""
+    whole = True
+    tree = f"{State().root}/claims"
+    for provider in files.names_in(tree):
+        for identity in files.names_in(f"{tree}/{provider}"):
+            try:
+                whole = Claim.at(provider, identity).sweep() and whole
+            except NewerError:
+                continue  # the newer dvdcli's to judge
+            except (DvdcliError, OSError):
+                whole = False
+    return whole
 
 
 def _read(path: str) -> Mapping[str, Any] | None:

@@ -199,7 +199,8 @@ def _disagreements(slot: Slot, record: Record | None, view: dict[str, Any]) -> l
         return [*found, "the record is of an earlier boot: dvdcli recover undoes it"]
     if record.status == MOUNTED:
         if view["row"]["status"] == listing.LOST:
-            found.append(f"on record as mounted at {record.path}, where its device is not mounted")
+            what = "its device" if "device" in record.handle else "it"
+            found.append(f"on record as mounted at {record.path}, where {what} is not mounted")
         if told["mountpoint"] is not None and told["mountpoint"] != record.path:
             where = f"at {told['mountpoint']}" if told["mountpoint"] else "nowhere"
             found.append(f"on record as mounted at {record.path}; by the driver's word it is mounted {where}")

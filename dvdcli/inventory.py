@@ -5,7 +5,7 @@ from __future__ import annotations
 from dvdcli import output, providers
 from dvdcli.config import Config
 from dvdcli.errors import InUseError, NotFoundError, TryAgainError, UsageError
-from dvdcli.state import State, boot_id
+from dvdcli.state import State, boot_id, look_again
 from dvdcli.volume import Volume
 from dvdcli.work import PATIENCE, Work, mark_if_possible
 
@@ -134,6 +134,7 @@ def forget(volume: Volume, deadline: Deadline) -> None:
         if record is None and not slot.is_damaged() and not slot.holds(boot_id()):
             slot.erase_if_empty()
             raise _unknown(volume)
+        look_again(slot.root)  # should we be killed before its claim is gone
         slot.erase()
         output.to_syslog(f"forgot the volume {volume}, without touching its storage")
         if record is not None and record.claim:

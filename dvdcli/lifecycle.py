@@ -54,6 +54,7 @@ def mount(
         try:
             if work.holds and work.is_proven():
                 if added:
+                    slot.mark()
                     work.take(added)
                 slot.unmark()  # what a call left that was killed just before its end
                 path = work.record.path if work.record else ""

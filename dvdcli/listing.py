@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-LOST = "lost"  # on record as mounted, and its device is not mounted there
+LOST = "lost"  # on record as mounted, and it, or its device, is not mounted there
 _SHARE = 500  # records: what a process costs is what it reads of these meanwhile
 STATUSES = (MOUNTED, MOUNTING, UNMOUNTING, LOST)
 
@@ -162,10 +162,12 @@ class _Look:
         return row
 
     def _look_at(self, row: Row, record: Record) -> None:
-        there = self._table(record.mount_namespace).get(record.path)
+        table = self._table(record.mount_namespace)
+        there = table.get(record.path)
         mount = mountinfo.at(record.path, there) if there else None
         device = record.handle.get("device")
-        if isinstance(device, dict) and (mount is None or not mount.is_of(str(device.get("number")))):
+        gone = record.within and record.within not in table and record.within not in self._table("")
+        if gone or (isinstance(device, dict) and (mount is None or not mount.is_of(str(device.get("number"))))):
             row["status"] = LOST if row["status"] == MOUNTED else row["status"]
             return
         if mount is None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import stat
 from collections import Counter
 
-from dvdcli import listing, recovery
+from dvdcli import clock, listing, recovery
+from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError
 from dvdcli.linux import files
+from dvdcli.locks import try_lock
 from dvdcli.state import State
 
 TYPE_CHECKING = False
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     Sample = tuple[dict[str, str], float]
 
+_WAIT = 10.0  # seconds
 _LAST_SUCCESS = "dvdcli_recover_last_success_timestamp_seconds"
 
 
@@ -31,17 +35,37 @@ def write(path: str, outcomes: Sequence[Outcome], code: int, now: float, duratio
     success = now if code == 0 else _last_success(path)
     text = "".join([*_of_state(), *_of_run(outcomes, code, now, success, duration)])
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path) or ".")
+        _replace(path, text.encode())
+    except OSError as error:
+        raise DvdcliError(f"{path}: {error.strerror}", "see --metrics: its directory has to be there") from error
+
+
+def _replace(path: str, data: bytes) -> None:
+    """Make *data* the content of *path*, by way of a file of one name, locked: what a killed run leaves is used again.
+
+    Raises OSError; also for a file of that name which others have put there, and can be anywhere.
+    """
+    temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.new"
+    moment = Deadline(_WAIT)
+    while (lock := try_lock(temporary)) is None:
+        if not moment.left():
+            raise OSError(errno.EBUSY, f"another recover has been writing it for {_WAIT:.0f} s")
+        clock.sleep(0.02)
+    try:
+        status = os.fstat(lock.descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink != 1:
+            raise OSError(errno.EEXIST, f"{temporary} is not ours: remove it")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                os.fchmod(descriptor, 0o644)
-            os.replace(temporary, path)
+            os.ftruncate(lock.descriptor, 0)
+            os.fchmod(lock.descriptor, 0o644)
+            while data:
+                data = data[os.write(lock.descriptor, data) :]
+            os.rename(temporary, path)
         except OSError:
             files.unlink(temporary)
             raise
-    except OSError as error:
-        raise DvdcliError(f"{path}: {error.strerror}", "see --metrics: its directory has to be there") from error
+    finally:
+        lock.release()
 
 
 def _of_state() -> Iterable[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, Exit, NewerError, TryAgainError, from_os_error
-from dvdcli.linux import mountinfo
+from dvdcli.linux import files, mountinfo
 from dvdcli.state import State, boot_id
 from dvdcli.volume import MOUNTED, MOUNTING
 from dvdcli.work import Work, mark_if_possible
@@ -67,6 +67,8 @@ def recover(deadline: Deadline, dry_run: bool = False) -> Iterator[Outcome]:
     boot = boot_id()
     first = state.is_first_look(boot)
     whole = True
+    if first and not dry_run:
+        state.look(boot)
     seen = set()
     for slots in (state.slots(), state.pending()) if first else (state.pending(),):
         for slot in slots:
@@ -78,8 +80,34 @@ def recover(deadline: Deadline, dry_run: bool = False) -> Iterator[Outcome]:
             if outcome is not None:
                 whole = whole and outcome.action != BUSY
                 yield outcome
-    if first and whole and not dry_run:
-        state.looked(boot)
+    if dry_run:
+        return
+    for slot, marker in state.going():
+        _go(slot, marker)
+    if first:
+        state.looked(_sweep_claims(state) and whole)
+
+
+def _sweep_claims(state: State) -> bool:
+    if not files.names_in(f"{state.root}/claims"):
+        return True  # no volume here is a disk: that is not imported for nothing
+    from dvdcli import claims
+
+    return claims.sweep()
+
+
+def _go(slot: Slot, marker: str) -> None:
+    """Finish the removal of a place, where nobody is at work on it."""
+    try:
+        if slot.exists():
+            lock = slot.acquire(Deadline(0.0))
+            try:
+                slot.erase_if_empty()
+            finally:
+                lock.release()
+        files.unlink(marker)
+    except (TryAgainError, OSError):
+        return  # the next recover comes by again
 
 
 def _look(slot: Slot, deadline: Deadline) -> Outcome | None:
@@ -127,6 +155,7 @@ def _finish(slot: Slot, deadline: Deadline) -> Outcome | None:
         return _undo(work)
     if work.is_proven():
         if not slot.look_only:
+            slot.sweep()
             slot.unmark()
         return Outcome(str(slot), VERIFIED, f"mounted for {', '.join(sorted(keep))}")
     if not slot.look_only:

@@ -6,6 +6,7 @@
     containers/<id>/                             see containers.py
     claims/<provider>/<id>/                      see claims.py
     pending/<driver>/<name>                      an empty marker for each volume that needs recover
+    pending/<driver>/.<name>.<pid>               the same while the volume's directory is being removed
     boot                                         the boot whose first recover has looked at every record
 """
 
@@ -79,19 +80,46 @@ class State:
         for driver in files.names_in(f"{self.root}/{tree}"):
             full_driver = decode(driver)
             for name in files.names_in(f"{self.root}/{tree}/{driver}"):
-                yield Slot(self.root, driver, name, _volume(full_driver, decode(name)))
+                if not name.startswith("."):
+                    yield Slot(self.root, driver, name, _volume(full_driver, decode(name)))
+
+    def going(self) -> Iterator[tuple[Slot, str]]:
+        """Return the places whose removal was begun, each with the path of the marker that tells so."""
+        for driver in files.names_in(f"{self.root}/pending"):
+            for marker in files.names_in(f"{self.root}/pending/{driver}"):
+                if marker.startswith("."):  # no encoded name does
+                    yield self.slot_at(driver, marker[1:].rpartition(".")[0]), f"{self.root}/pending/{driver}/{marker}"
 
     def is_first_look(self, boot: str) -> bool:
         """Return whether no recover of this *boot* has looked at every record yet."""
         return (files.read(f"{self.root}/boot") or b"").decode("ascii", "replace") != boot
 
-    def looked(self, boot: str) -> None:
-        """Note that every record has been looked at in this *boot*. Nobody has a lock: two can do it at once."""
+    def look(self, boot: str) -> None:
+        """Note that in this *boot* every record is about to be looked at."""
         try:
             make_root(self.root)
-            files.replace(f"{self.root}/boot", boot.encode(), durable=False)
+            files.write(f"{self.root}/boot.new", boot.encode())
         except OSError:
             return  # the next recover looks at everything once more
+
+    def looked(self, whole: bool) -> None:
+        """Note that every record has been looked at, if *whole* says so and look_again() was not called meanwhile."""
+        try:
+            if whole:
+                os.rename(f"{self.root}/boot.new", f"{self.root}/boot")
+            else:
+                files.unlink(f"{self.root}/boot.new")
+        except OSError:
+            return
+
+
+def look_again(root: str) -> None:
+    """Let the next recover look at every record: for what can leave no marker. Needs no space, and never fails."""
+    for name in ("boot.new", "boot"):
+        try:
+            files.unlink(f"{root}/{name}")
+        except OSError:
+            continue
 
 
 class Slot:
@@ -111,6 +139,7 @@ class Slot:
         self.guard = -1
         self.void: list[str] = []
         self._fresh: list[str] = []
+        self._made = False
 
     def __str__(self) -> str:
         return str(self.volume) if self.volume else self.directory
@@ -122,11 +151,20 @@ class Slot:
     def acquire(self, deadline: Deadline) -> Lock:
         """Take the volume's lock, making its directory. Raises TryAgainError at the *deadline*, and OSError."""
         lock = acquire(f"{self.directory}/lock", deadline, self._make)
+        try:
+            if self._made:
+                self.mark()  # whoever removed the last one may have taken our marker with it
+        except OSError:
+            lock.release()
+            raise
         self.guard = lock.descriptor
         return lock
 
     def _make(self) -> None:
+        """Make the directory, and its marker first: recover finds what is left of it wherever we are killed."""
         make_root(self.root)
+        self.mark()
+        self._made = True
         parent = os.path.dirname(self.directory)
         for path in (os.path.dirname(parent), parent, self.directory):
             try:
@@ -231,6 +269,12 @@ class Slot:
                 found.append(decode(file_name[: -len(".json")]) or self._read_hold(file_name, boot).who)
         return sorted(found)
 
+    def sweep(self) -> None:
+        """Remove what killed calls left beside the holds. Raises OSError."""
+        for file_name in files.names_in(f"{self.directory}/holds"):
+            if file_name.endswith(".json.new"):
+                files.unlink(f"{self.directory}/holds/{file_name}")
+
     def drop_void(self) -> None:
         """Remove the holds that holds() left out. Raises OSError."""
         while self.void:
@@ -313,12 +357,25 @@ class Slot:
         """
         self.clear()
         remove_directory(f"{self.directory}/holds")
-        self.unmark()
-        files.unlink(f"{self.directory}/lock")
-        remove_directory(self.directory)
+        # Once the lock is gone the marker can be the next one's, so it gets a name of ours as long as we hold it.
+        going = f"{os.path.dirname(self.marker)}/.{os.path.basename(self.marker)}.{os.getpid()}"
+        try:
+            os.rename(self.marker, going)
+        except OSError:
+            going = ""
+        try:
+            self.unmark()  # where there is no space for another name
+            files.unlink(f"{self.directory}/lock")
+            remove_directory(self.directory)
+            if going:
+                files.unlink(going)
+        except OSError:
+            if not going:
+                look_again(self.root)
+            raise
 
     def erase_if_empty(self) -> None:
-        """Remove the directory that a lock alone needed. Its lock is held."""
+        """Remove the directory that a lock alone needed. Its lock is held. Raises OSError."""
         if not os.path.lexists(f"{self.directory}/record.json") and not files.names_in(f"{self.directory}/holds"):
             self.erase()
 

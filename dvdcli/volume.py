@@ -79,12 +79,13 @@ class Record:
     undoes the mount uses those. *adding* is the hold that the call under way adds itself, "" where it adds none.
     *handle* is the provider's own; *claim* is the id of the disk that the record has, or is about to have. *fresh* is
     true from the volume's creation to its first mount. *boot* and *mount_namespace* say where the mount was made;
+    *within* is the mount point that *path* was in then, at it or above it, "" where the mount table did not tell.
     *failure* is the last one's text.
     """
 
     __slots__ = (
         "adding", "boot", "claim", "failure", "fresh", "handle", "mount_namespace",
-        "options", "path", "provider", "settings", "since", "status", "volume",
+        "options", "path", "provider", "settings", "since", "status", "volume", "within",
     )  # fmt: skip
 
     def __init__(self, volume: Volume, provider: str, settings: dict[str, Any], options: dict[str, str]) -> None:
@@ -100,6 +101,7 @@ class Record:
         self.fresh = False
         self.boot = ""
         self.mount_namespace = ""
+        self.within = ""
         self.since: dict[str, float] = {}
         self.failure = ""
 
@@ -114,8 +116,8 @@ class Record:
         try:
             record = cls.__new__(cls)
             record.volume = known if known and known.is_named(data["driver"], data["name"]) else _volume_in(data)
-            if "claim" not in data:
-                data = {**data, "claim": ""}  # the first records had none
+            if "claim" not in data or "within" not in data:
+                data = {"claim": "", "within": "", **data}  # the first records had none
             values = [data[key] for key in _FIELDS]
         except (KeyError, TypeError, UsageError) as error:
             raise ValueError(str(error)) from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dvdcli import clock, output, providers
 from dvdcli.clock import Deadline
 from dvdcli.config import Config
-from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError
+from dvdcli.errors import DvdcliError, InUseError, NewerError, NotFoundError, TryAgainError
 from dvdcli.linux import mountinfo
-from dvdcli.state import boot_id
+from dvdcli.state import boot_id, look_again
 from dvdcli.volume import MOUNTED, MOUNTING, UNMOUNTING, Hold, Record
 
 TYPE_CHECKING = False
@@ -26,11 +26,17 @@ PATIENCE = 15.0
 
 
 def mark_if_possible(slot: Slot) -> None:
-    """Leave a marker for recover; where there is no space for one, the failure itself is told to the caller."""
+    """Leave a marker for recover; where there is no space for one, the next recover looks at every volume."""
     try:
         slot.mark()
     except OSError:
-        return  # a full disk: letting go must work all the same
+        look_again(slot.root)  # a full disk: letting go must work all the same
+
+
+def _is_gone(place: str, space: str) -> bool:
+    """Return whether nothing is mounted at *place* any more, neither in the mount namespace *space* nor in ours."""
+    tables = (mountinfo.read_in(space), mountinfo.read()) if place else ()
+    return bool(place) and not any(mount.path == place for table in tables for mount in table)
 
 
 class Work:
@@ -92,11 +98,14 @@ class Work:
         self.record = Record(self.volume, name, provider.pinned, options)
 
     def is_proven(self) -> bool:
-        """Return whether the volume is mounted where the record says, by the storage system's own word today."""
+        """Return whether the volume is mounted where the record says, by the storage system's own word today.
+
+        That alone is not believed where the mount table shows that somebody has unmounted it.
+        """
         record = self.record
         if record is None or record.status != MOUNTED or self.is_of_older_boot:
             return False
-        return self.path_today() == record.path
+        return self.path_today() == record.path and not _is_gone(record.within, record.mount_namespace)
 
     def path_today(self) -> str:
         """Return where the volume is mounted by the storage system's own word, or proof, of today; "" for nowhere."""
@@ -116,6 +125,7 @@ class Work:
         was_there = record.path or [who for who in self.holds if not self.is_unheard(who)]
         if missing and (was_there or (self._config.explicit_create() if explicit is None else explicit)):
             raise NotFoundError(f"there is no volume {record.volume}", "create it first, with dvdcli create")
+        before = record.path, record.within, record.mount_namespace
         record.status, record.adding, record.boot = MOUNTING, adding, self.boot
         record.fresh = record.fresh or missing
         record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
@@ -137,10 +147,15 @@ class Work:
             self._unsure = False  # refused in so many words
             raise
         self._unsure = False
+        if mounted.path == before[0] and _is_gone(*before[1:]):
+            raise DvdcliError(
+                f"the driver {record.volume.driver} says that {name} is mounted at {record.path}, and nothing is there",
+                "somebody unmounted it: unmount it with dvdcli for all who hold it, or restart the driver's plugin",
+            )
         if (record.fresh or mounted.fresh) and dress is not None:
             dress(mounted.path)
         record.status, record.adding, record.failure, record.fresh = MOUNTED, "", "", False
-        record.path, record.handle = mounted.path, mounted.handle
+        record.path, record.handle, record.within = mounted.path, mounted.handle, mountinfo.within(mounted.path)
         self.slot.save(record, intent=False)
         self.slot.unmark()
         return record.path
@@ -171,8 +186,8 @@ class Work:
             # Where the record says so already, too: the call that wrote it can have been killed before it took it.
             Claim(record.provider, identity).take(record.volume, self.deadline)
             self._claimed = identity
-        except BaseException:
-            record.claim = ""
+        except InUseError:
+            record.claim = ""  # only here: what another failure left of the claim goes with the record
             self.slot.save(record, intent=True)
             raise
 
@@ -181,9 +196,10 @@ class Work:
 
         record.handle = {}
         self.slot.save_failure(record, record.failure)  # before another record can have the disk
+        # Where this fails the record stays, without holds: through it alone recover finds the claim.
         try:
             Claim(record.provider, record.claim).drop(record.volume, Deadline(UNDO_TIMEOUT))
-        except (DvdcliError, OSError) as error:
+        except NewerError as error:
             output.debug(f"the claim on {record.claim} is void, and stays: {error}")
 
     def finish(self) -> bool:
@@ -197,6 +213,8 @@ class Work:
             if not record.handle and self.slot.is_damaged():
                 self._note_here(self.provider().here(record.volume.name))
             certain = self.provider().unmount(record.volume, record.handle, self.note)
+            if record.fresh:
+                self.provider().abandon(record.volume.name)  # nobody may ever ask for that volume again
         except DvdcliError as error:
             if record.status == MOUNTED:
                 record.status = UNMOUNTING
@@ -216,7 +234,7 @@ class Work:
         assert self.record is not None
         self.slot.drop_all()
         self.holds = {}
-        self.record.path = ""
+        self.record.path = self.record.within = ""
 
     def is_unheard(self, hold: str) -> bool:
         """Return whether the mount that took *hold* was killed before it could answer: then nobody relies on it."""
@@ -315,7 +333,7 @@ class Work:
     def believe(self, path: str) -> None:
         """Take the volume, which has no record, for mounted at *path*: not on disk yet."""
         record = self.known()
-        record.status, record.path, record.boot = MOUNTED, path, self.boot
+        record.status, record.path, record.boot, record.within = MOUNTED, path, self.boot, mountinfo.within(path)
         record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
 
     def adopt(self, path: str) -> None:

@@ -67,18 +67,27 @@ def replace(path: str, data: bytes, *, durable: bool) -> None:
     temporary = f"{path}.new"
     descriptor = os.open(temporary, _WRITE, 0o600)
     try:
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            if durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _fill(descriptor, data, durable)
         os.rename(temporary, path)
     except OSError as error:
         unlink(temporary)
         raise OSError(error.errno, error.strerror, path) from error
+
+
+def write(path: str, data: bytes) -> None:
+    """Make *data* the content of the file at *path*, in place: who reads it meanwhile finds a part. Raises OSError."""
+    _fill(os.open(path, _WRITE, 0o600), data, durable=False)
+
+
+def _fill(descriptor: int, data: bytes, durable: bool) -> None:
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(path: str) -> None:

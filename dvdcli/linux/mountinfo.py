@@ -191,6 +191,12 @@ def mount_of(path: str, mounts: list[Mount]) -> Mount | None:
     return best
 
 
+def within(path: str) -> str:
+    """Return the mount point that the absolute *path* is in, at it or above it; "" where the table does not tell."""
+    mount = mount_of(path, read())
+    return mount.path if mount else ""
+
+
 def place_of(path: str, mounts: list[Mount]) -> tuple[str, str] | None:
     """Return the (device, path inside its file system) that the absolute *path* leads to, judged by *mounts* alone.
 

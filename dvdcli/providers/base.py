@@ -168,6 +168,10 @@ class Provider:
         """Clear away what a killed create or remove of the volume *name* left, which `get` does not show."""
         return
 
+    def abandon(self, name: str) -> None:
+        """Clear away what a killed create of the volume *name* left, and nothing that had data once."""
+        return
+
     def get(self, name: str) -> Info | None:
         """Return what is known of the volume *name*, None where there is none."""
         raise NotImplementedError

@@ -154,6 +154,10 @@ class LocalProvider(Provider):
         for purpose in ("new", "gone"):
             self._discard(self._aside(purpose, name))
 
+    def abandon(self, name: str) -> None:
+        """Delete what is half made."""
+        self._discard(self._aside("new", name))
+
     def get(self, name: str) -> Info | None:
         """Return the volume *name*, None where it has no directory."""
         return Info(name, self.path(name)) if os.path.isdir(self._home(name)) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,13 @@ def asks_for_a_namespace(release: str, message: dict[str, Any], agent_wide: int 
 def launch(
     release: str, message: dict[str, Any] | None, task: list[str], directory: Path, *, rootfs: Path | None = None,
     inside: str = "", before: Callable[[], object] = lambda: None, environment: dict[str, str] | None = None,
-    agent_wide: int = CLONE_NEWNS, propagation: str = "unchanged",
+    agent_wide: int = CLONE_NEWNS, propagation: str = "unchanged", by: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """Launch *task* (argv) with *message*, None for none; its working directory is *directory*, or *inside* a rootfs.
 
     *before* runs where the fetcher would: after prepare, before anything of the message. *environment* is what the
-    commands get until 1.0; *agent_wide* what the isolator's namespaces() said, until 0.24.
+    commands get until 1.0; *agent_wide* what the isolator's namespaces() said, until 0.24. *by* is a command that runs
+    another: where the namespace is to be made.
     """
     message = message or {}
     plan: dict[str, Any] = {"slave": False, "mounts": [], "commands": [], "rootfs": str(rootfs or "")}
@@ -109,5 +110,5 @@ def launch(
     agents = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     plan["environment"] = {**(environment or {}), "DOUBLE": "1"} if number(release) < (1, 1) else agents
     before()
-    line = ["unshare", "--mount", f"--propagation={propagation}", "python3", "-I", "-c", RUNNER, *task]
+    line = [*by, "unshare", "--mount", f"--propagation={propagation}", "python3", "-I", "-c", RUNNER, *task]
     return subprocess.run(line, input=json.dumps(plan), capture_output=True, text=True, check=False)

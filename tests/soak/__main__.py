@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 
 from tests.conftest import COMMAND
@@ -17,6 +18,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of the plan")
     asked = parser.parse_args()
     print(f"seed {asked.seed}", flush=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))  # by way of taking everything down
     try:
         print(Soak(COMMAND, asked.seed, asked.seconds).run())
     except Violation as error:

@@ -15,9 +15,10 @@ from typing import NamedTuple
 from tests.conftest import Done
 from tests.soak.ledger import Violation
 from tests.soak.plan import CALLS, Step
+from tests.soak.systems import PATIENCE
 from tests.soak.world import Machine
 
-LONGEST = 200.0  # seconds; a mount gives up after 100, and its undoing after 10 more
+LONGEST = 600.0  # seconds; a mount gives up after 100, and its undoing after 10 more, on a machine that is idle
 KILLED = -signal.SIGKILL
 BY_US = (0, 1, 3, 4, 5, 6, KILLED)
 KEPT = 30
@@ -80,12 +81,13 @@ class Calm:
 
 
 class Calls:
-    """Runs calls on the machine; `error` is what their system calls fail with at this time, for some of them."""
+    """Runs calls on the machine; `errors` is what their system calls fail with at this time, for some of them."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.began = time.monotonic()
-        self.error = ""
+        self.errors: set[str] = set()
+        self.traced = 0
         self.running: dict[int, bool] = {}  # by pid, whether it is strace
         self.lock = threading.Lock()
         self.log: deque[Ran] = deque(maxlen=20000)
@@ -95,8 +97,10 @@ class Calls:
 
     def run(self, worker: int, words: list[str], request: object = None, step: Step | None = None) -> Done:
         """Run dvdcli with *words*, and *request* on stdin; under strace where *step* says that its writes fail."""
-        error = self.error if step and step.injected else ""
-        before = self._failing(error, step) if error and step else []
+        errors = sorted(self.errors)
+        error = errors[int(step.pick * len(errors))] if step and step.injected and errors else ""
+        trace = self._new_trace() if error else None
+        before = self._failing(error, step, trace) if trace and step else []
         with tempfile.TemporaryFile(dir=self.machine.root / "work") as stdin:
             if request is not None:
                 stdin.write(json.dumps(request).encode())
@@ -110,9 +114,22 @@ class Calls:
                 self.running[process.pid] = bool(before)
             done = self._finish(process, words)
         line = f"{' '.join(words)}{f' <{json.dumps(request)}' if request else ''}{f' with {error}' if error else ''}"
-        self._note(Ran(at - self.began, time.monotonic() - at, worker, line, done.code, done.out, done.err), error)
+        self._note(Ran(at - self.began, time.monotonic() - at, worker, line, done.code, done.out, done.err))
+        if trace is not None:
+            self._count_failed(error, trace)
         self._judge(words, done)
         return done
+
+    def patiently(self, worker: int, words: list[str]) -> Done:
+        """Run a call when all is calm, again only while a process of another test has a copy of our mounts."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            done = self.run(worker, words)
+            said = done.out + done.err
+            copied = "has it mounted at" in said or "still mounted by" in said
+            if not copied or time.monotonic() > end:
+                return done
+            time.sleep(0.2)
 
     def _finish(self, process: subprocess.Popen[bytes], words: list[str]) -> Done:
         try:
@@ -123,24 +140,34 @@ class Calls:
             with self.lock:
                 del self.running[process.pid]
 
-    def _note(self, ran: Ran, error: str) -> None:
+    def _new_trace(self) -> Path:
+        with self.lock:
+            self.traced += 1
+            return self.machine.traces / str(self.traced)
+
+    def _count_failed(self, error: str, trace: Path) -> None:
+        """Count the system calls that failed as they were told to."""
+        failed = trace.read_bytes().count(b"(INJECTED)") if trace.exists() else 0
+        trace.unlink(missing_ok=True)
+        with self.lock:
+            self.faults[error] += failed
+
+    def _note(self, ran: Ran) -> None:
         with self.lock:
             self.log.append(ran)
             words = ran.line.split()
             self.counts[f"{words[0]} --isolator" if words[1:2] == ["--isolator"] else words[0]] += 1
             self.codes[ran.code] += 1
-            if error:
-                self.faults[error] += 1
 
     def _judge(self, words: list[str], done: Done) -> None:
         bug = "bug in dvdcli" in done.err or "Traceback" in done.err
         if done.code not in BY_US or bug:
             raise Violation(f"{words}: {done}")
 
-    def _failing(self, error: str, step: Step) -> list[str]:
+    def _failing(self, error: str, step: Step, trace: Path) -> list[str]:
         when = f"{step.when}+{step.every}" if step.every > 1 else f"{step.when}{'+' if step.every else ''}"
         inject = f"inject={CALLS}:error={error}:when={when}"
-        return ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={CALLS}", "-e", inject]
+        return ["strace", "-f", "-qqq", "-o", str(trace), "-e", f"trace={CALLS}", "-e", inject]
 
     def recent(self, worker: int) -> list[Ran]:
         with self.lock:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.conftest import Done
+from dvdcli.errors import Exit
 from tests.soak.calls import Calls
 from tests.soak.ledger import Ledger, Violation
 from tests.soak.plan import VOLUMES, Volume
-from tests.soak.workers import SIZES
+from tests.soak.systems import PATIENCE
+from tests.soak.workers import SETTLED
 from tests.soak.world import Machine
 from tests.worlds import wait_until
 
@@ -21,26 +20,23 @@ NOBODY = -1
 
 
 class Check:
-    """One look at everything. *allowed* are files that calls of the kind may leave, with who removes them."""
+    """One look at everything."""
 
     def __init__(self, machine: Machine, calls: Calls, ledger: Ledger) -> None:
         self.machine, self.calls, self.ledger = machine, calls, ledger
         self.faults: list[str] = []
-        self.tidied = 0
         self.mended = 0
-        self.void_claims = 0
-        self.unwritable: Callable[[], int] = lambda: 0
 
     def after_storm(self) -> None:
         """Recover once, and hold everything against everything. Raises Violation, which names all that is wrong."""
         machine = self.machine
         machine.settle()
-        wait_until(lambda: not machine.processes(), "a process goes on")
+        wait_until(lambda: not machine.processes(), "a process goes on", PATIENCE)
         machine.settle()
         machine.jumped += LATE
-        done = self.recover()
-        self.mend()
+        done = self.calls.patiently(NOBODY, ["recover", f"--metrics={self.machine.metrics}"])
         self.faults = [] if done.code == 0 else [f"recover: {done}"]
+        self.mend()
         rows = machine.slots_by_volume()
         self.holds(rows)
         self.mounts(rows)
@@ -55,19 +51,10 @@ class Check:
         if found != expected:
             self.faults.append(f"{what}: {found} instead of {expected}")
 
-    def recover(self) -> Done:
-        """Recover, once more only where a process of another test has a copy of our mounts."""
-        end = time.monotonic() + 60
-        while True:
-            done = self.calls.run(NOBODY, ["recover"])
-            said = done.out + done.err
-            if not ("has it mounted at" in said or "still mounted by" in said) or time.monotonic() > end:
-                return done
-
     def mend(self) -> None:
-        """Mount what the saboteur unmounted: nobody is told before somebody asks. Go over empty places of the state.
+        """Do what callers do: mount what the saboteur unmounted, and call once more for what is half removed.
 
-        Those are left by a call that was killed before it did anything.
+        Nobody is told of either before somebody asks.
         """
         mounted = self.machine.mounted()
         for volume, row in self.machine.slots_by_volume().items():
@@ -76,17 +63,19 @@ class Check:
             lost = row["status"] in ("mounted", "lost") and row["mountpoint"] not in mounted
             if not lost or not self.ledger.meddled[volume]:
                 continue
-            more = [f"--volumeopts={SIZES[driver]}"] if SIZES[driver] else []
-            done = self.calls.run(NOBODY, ["mount", *words, *more])
-            self.expect(f"mend {volume}", done.code, 0)
-            done = self.calls.run(NOBODY, ["unmount", *words])
+            self.expect(f"the status of {volume}", row["status"], "lost")
+            more = [f"--volumeopts={key}={value}" for key, value in self.machine.options(volume).items()]
+            done = self.calls.patiently(NOBODY, ["mount", *words, *more])
+            self.expect(f"mend {volume} ({done})", done.code, 0)
+            self.calls.patiently(NOBODY, ["unmount", *words])
             self.mended += 1
-        for slot in sorted(self.machine.home.state.glob("volumes/*/*")):
-            if [path.name for path in slot.iterdir()] == ["lock"]:
-                words = [f"--volumedriver={slot.parent.name}", f"--volumename={slot.name}", "--hold=mend"]
-                self.calls.run(NOBODY, ["unmount", *words])
-                self.expect(f"the empty place of {slot.name}", slot.exists(), False)
-                self.tidied += 1
+        for volume in sorted(self.ledger.half_removed):
+            driver, name = volume
+            self.ledger.removing(volume)
+            done = self.calls.patiently(NOBODY, ["remove", f"--volumedriver={driver}", f"--volumename={name}"])
+            self.ledger.removed(volume, done.code in SETTLED)
+            if done.code not in (*SETTLED, Exit.IN_USE):
+                self.faults.append(f"remove {volume}: {done}")
 
     def holds(self, rows: dict[Volume, dict[str, object]]) -> None:
         for volume in VOLUMES:
@@ -109,46 +98,40 @@ class Check:
             self.expect(f"the mountpoint of {volume}", row["mountpoint"], self.machine.place(volume))
 
     def books(self, rows: dict[Volume, dict[str, object]]) -> None:
-        machine = self.machine
-        names = {driver: sorted(name for of, name in rows if of == driver) for driver in SIZES}
-        attached = sorted(volume.name for volume in machine.plugin.volumes.values() if volume.attached)
-        self.expect("the plugin's mounts", attached, names["plug"])
-        self.expect("loop devices of local", machine.local_loops(), names["local"])
-        self.expect("EBS attachments", sorted(machine.attached()), names["ebs"])
-        self.expect("stray devices", machine.strays(), [])
-        volumes = machine.volumes()
-        self.expect("EBS volumes there twice", len(volumes), len(set(volumes)))
-        self.expect("the plugin's complaints", machine.plugin.faults, [])
-        self.expect("EC2's complaints", machine.ec2.faults, [])
+        for driver, system in self.machine.systems.items():
+            self.expect(f"{driver}'s attachments", system.attached(), sorted(name for of, name in rows if of == driver))
+            volumes = system.volumes()
+            self.expect(f"{driver}'s volumes", [name for name in volumes if volumes.count(name) > 1], [])
+            self.expect(f"{driver}'s complaints", system.complaints(), [])
+            half = {name for of, name in self.ledger.half_removed if of == driver}
+            self.expect(f"half done volumes of {driver}", sorted(set(system.half_done()) - half), [])
+        self.expect("stray devices", self.machine.strays(), [])
 
     def files(self, rows: dict[Volume, dict[str, object]]) -> None:
-        home = self.machine.home
+        """Nothing in the state but records, holds, claims, locks and containers of what is mounted; no empty place."""
+        state = self.machine.home.state
         expected = set()
         for (driver, name), row in rows.items():
             slot = f"volumes/{driver}/{name}"
             expected |= {f"{slot}/lock", f"{slot}/record.json"}
             expected |= {f"{slot}/holds/{who}.json" for who in row["holds"]}  # type: ignore[attr-defined]
-        left = set(home.leftovers())
+        left = set(self.machine.home.leftovers())
         claims = {path for path in left if path.startswith("claims/")}
         containers = {path for path in left if path.startswith("containers/")}
         self.expect("files in the state", sorted(left - claims - containers - expected), [])
         self.expect("files missing", sorted(expected - left), [])
-        texts = [(home.state / path).read_text() for path in claims if path.endswith("/claim.json")]
-        claimed = [(fields["driver"], fields["name"]) for fields in map(json.loads, texts)]
-        self.expect("claims missing", {each for each in rows if each[0] != "plug"} - set(claimed), set())
-        # One whose unlink failed is void, by design, and taken over by the volume's next mount.
-        self.void_claims = max(self.void_claims, len(set(claimed) - set(rows)))
-        if self.void_claims and not self.may_fail():
-            self.faults.append(f"claims without a record: {set(claimed) - set(rows)}")
+        self.expect("places of volumes", _below(state, "volumes/*/*"), sorted("/".join(volume) for volume in rows))
+        texts = [(state / path).read_text() for path in claims if path.endswith("/claim.json")]
+        claimed = sorted((fields["driver"], fields["name"]) for fields in map(json.loads, texts))
+        self.expect("claims", claimed, sorted(each for each in rows if self.machine.systems[each[0]].has_claims))
+        self.expect("places of claims", len(_below(state, "claims/*/*")), len(claimed))
         self.expect("files of claims", {os.path.basename(path) for path in claims} - {"claim.json", "lock"}, set())
         known = {who.removeprefix("container") for who in self.ledger.containers}
-        self.expect("containers that are gone", sorted({path.split("/")[1] for path in containers} - known), [])
-
-    def may_fail(self) -> bool:
-        """Return whether the state could not be written at some time of this soak."""
-        return bool(self.calls.faults or self.unwritable())
+        there = {name.rpartition("/")[2] for name in _below(state, "containers/*")}
+        self.expect("containers that are gone", sorted(there - known), [])
 
     def left(self) -> None:
+        """No process, temporary file or descriptor; a process that has one of the state's open is one of ours."""
         machine = self.machine
         self.expect("processes", machine.processes(), [])
         self.expect("temporary files", sorted(os.listdir(machine.temporary)), [])
@@ -157,6 +140,10 @@ class Check:
         state = f"{machine.home.state}/"
         own = [link for link in map(_target, Path("/proc/self/fd").iterdir()) if link.startswith(state)]
         self.expect("descriptors", own, [])
+
+
+def _below(root: Path, pattern: str) -> list[str]:
+    return sorted("/".join(path.relative_to(root).parts[1:]) for path in root.glob(pattern))
 
 
 def _target(path: Path) -> str:

@@ -57,8 +57,10 @@ class Ledger:
         self.containers: set[str] = set()  # that an agent still has to clean up
         self.meddled: Counter[Volume] = Counter()  # how often the saboteur was at it
         self.boots = 0
-        self.written: dict[tuple[int, Volume], str] = {}
-        self.made: dict[Volume, str] = {}
+        self.removals: Counter[Volume] = Counter()  # changes at each begin and end of an attempt to remove it
+        self.half_removed: set[Volume] = set()  # by a call that was killed, or failed
+        self.written: dict[tuple[int, Volume], tuple[int, str]] = {}  # removals, nonce
+        self.made: dict[Volume, tuple[int, str]] = {}  # removals, identity
         self.counts: Counter[str] = Counter()
 
     # Promises
@@ -105,6 +107,19 @@ class Ledger:
             for key in [key for key in self.promises if key[1] == volume]:
                 del self.promises[key]
 
+    def removing(self, volume: Volume) -> None:
+        """An attempt to remove the volume begins: what is in it may be gone, unless somebody holds it all the time."""
+        with self.lock:
+            self.removals[volume] += 1
+            self.half_removed.add(volume)
+
+    def removed(self, volume: Volume, settled: bool) -> None:
+        """The attempt is over; *settled* says that nothing of it can be left half done."""
+        with self.lock:
+            self.removals[volume] += 1
+            if settled:
+                self.half_removed.discard(volume)
+
     def booted(self) -> None:
         with self.lock:
             self.boots += 1
@@ -139,8 +154,9 @@ class Ledger:
     def _nonce(self, worker: int, volume: Volume, place: int) -> None:
         name = f"nonce-{worker}"
         with self.lock:
-            expected = self.written.get((worker, volume))
-        if expected is None:
+            removals = self.removals[volume]
+            at, expected = self.written.get((worker, volume), (-1, ""))
+        if at != removals:
             nonce = f"{volume[1]} {worker} {os.urandom(8).hex()}"
             with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=place), "w") as file:
                 file.write(nonce)
@@ -148,7 +164,7 @@ class Ledger:
                 os.fsync(file.fileno())
             os.fsync(place)
             with self.lock:
-                self.written[worker, volume] = nonce
+                self.written[worker, volume] = removals, nonce
             return
         try:
             with open(os.open(name, os.O_RDONLY, dir_fd=place)) as file:
@@ -161,11 +177,12 @@ class Ledger:
 
     def check_made(self) -> None:
         """No file system with anything on it was ever made anew."""
-        for volume in {of for _, of in self.written}:
-            found = self.machine.identity(volume)
-            known = self.made.setdefault(volume, found)
-            if found != known:
+        for volume in {of for (_, of), (at, _) in self.written.items() if at == self.removals[of]}:
+            removals, found = self.removals[volume], self.machine.identity(volume)
+            at, known = self.made.get(volume, (-1, ""))
+            if at == removals and found != known:
                 raise Violation(f"{volume} had the file system {known}, and has {found}: it was formatted twice")
+            self.made[volume] = removals, found
 
 
 class Watcher:

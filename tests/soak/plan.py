@@ -14,11 +14,13 @@ DRIVERS = ("plug", "local", "ebs")
 PER_DRIVER = 20
 VOLUMES = tuple((driver, f"{driver}-{number}") for driver in DRIVERS for number in range(PER_DRIVER))
 WORKERS = 16
+HOST = "name:host"  # the hold of who mounts without a name
 ROLES = ("agent",) * 11 + ("operator",) * 4 + ("cron",)
+REMOVABLE = tuple(volume for volume in VOLUMES if volume[1].endswith(("-17", "-18", "-19")))  # at any time, by anyone
 
 KINDS = (
-    "kill", "hang", "restart", "deaf", "full", "EIO", "ENOSPC", "EROFS", "EDQUOT", "read-only", "clock", "unmount",
-    "detach", "reboot",
+    "kill", "hang", "restart", "deaf", "throttle", "5xx", "cloud-hang", "full", "EIO", "ENOSPC", "EROFS", "EDQUOT",
+    "read-only", "clock", "unmount", "detach", "reboot",
 )  # fmt: skip
 INJECTED = frozenset(("EIO", "ENOSPC", "EROFS", "EDQUOT"))
 CALLS = "write,rename,fsync,fdatasync,unlink,mkdir,rmdir,ftruncate"
@@ -26,7 +28,7 @@ SHORTEST, LONGEST = 4.0, 8.0  # seconds of a storm
 
 WEIGHTS = {
     "agent": {"prepare": 8, "cleanup": 6, "mount": 5, "unmount": 4, "recover": 1},
-    "operator": {"hold": 6, "let go": 5, "look": 3, "check": 1},
+    "operator": {"hold": 6, "let go": 5, "look": 3, "check": 1, "remove": 2},
     "cron": {"recover": 4, "metrics": 2, "rest": 4},
 }
 
@@ -59,11 +61,11 @@ def storms(seed: int) -> Iterator[Storm]:
     waiting: list[str] = []
     number = 0
     while True:
-        if len(waiting) < 3:
+        if len(waiting) < 4:
             more = [kind for kind in KINDS if kind not in waiting]
             chosen.shuffle(more)
             waiting += more
-        kinds = [waiting.pop(0) for _ in range(chosen.randint(2, 3))]
+        kinds = [waiting.pop(0) for _ in range(chosen.randint(3, 4))]
         number += 1
         yield Storm(number, chosen.uniform(SHORTEST, LONGEST), tuple(kinds), f"{seed} storm {number}")
 
@@ -81,6 +83,11 @@ def steps(seed: int, worker: int) -> Iterator[Step]:
         yield Step(
             verb, volumes, chosen.random(), chosen.random() < 0.5, chosen.randint(1, 25), chosen.choice((0, 1, 1, 4))
         )
+
+
+def is_xfs(name: str) -> bool:
+    """Return whether the volume of that name has xfs where it has a file system of its own; the others have ext4."""
+    return name.endswith(("-0", "-1"))
 
 
 def own(worker: int) -> list[Volume]:

@@ -9,13 +9,34 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.soak.plan import INJECTED, KINDS
+
 if TYPE_CHECKING:
     from tests.soak.soak import Soak
 
 
+SAID = {
+    "kill": "processes killed with SIGKILL",
+    "hang": "the plugin hung",
+    "restart": "the plugin was restarted",
+    "deaf": "the plugin acted and did not answer",
+    "throttle": "EC2 throttled a request",
+    "5xx": "EC2 answered 500, before or after it acted",
+    "cloud-hang": "EC2 let a request wait",
+    "full": "the state's file system was full",
+    "read-only": "the state's file system was read-only",
+    "clock": "the clock jumped",
+    "unmount": "unmounted behind our back",
+    "detach": "unmounted and detached behind our back",
+    "reboot": "reboots",
+    **{kind: f"system calls that failed with {kind}" for kind in INJECTED},
+}
+
+
 def rows(soak: Soak) -> list[tuple[str, str, str]]:
     """Return the table: group, what, how many."""
-    faults = {f"writes fail with {kind}": count for kind, count in soak.calls.faults.items()}
+    hits = soak.saboteur.hits()
+    found = soak.ledger.counts
     return [
         ("", "seed", str(soak.seed)),
         ("", "seconds", f"{soak.lasted:.0f}"),
@@ -23,15 +44,14 @@ def rows(soak: Soak) -> list[tuple[str, str, str]]:
         *_counted("calls", soak.calls.counts.items()),
         ("calls", "all", str(soak.calls.counts.total())),
         *_counted("exit codes", ((str(code), count) for code, count in soak.calls.codes.items())),
-        ("faults", "processes killed", str(soak.saboteur.kills)),
-        *_counted("faults", [*soak.saboteur.counts.items(), *faults.items()]),
-        ("promises", "mounts that were held, watched all the time", str(soak.ledger.counts["promises"])),
+        *(("faults", SAID[kind], str(hits[kind])) for kind in KINDS),
+        ("promises", "mounts that were held, watched all the time", str(found["promises"])),
         ("promises", "changes of the mount table seen", str(soak.watcher.changes)),
-        ("promises", "contents found again", str(soak.ledger.counts["contents found"])),
+        ("promises", "contents found again", str(found["contents found"])),
+        ("promises", "containers that saw their volume at its path", str(found["containers that saw their volume"])),
         ("promises", "file systems made once, and the same all the time", str(len(soak.ledger.made))),
+        ("promises", "volumes removed when nobody held them", str(found["volumes removed"])),
         ("left", "mended by the next mount after an unmount behind our back", str(soak.check.mended)),
-        ("left", "empty places of killed calls, gone with the next call", str(soak.check.tidied)),
-        ("left", "void claims, where the state could not be written", str(soak.check.void_claims)),
         ("", "losses", str(soak.losses)),
         ("", "leaks", str(soak.leaks)),
     ]
@@ -53,7 +73,7 @@ def failure(soak: Soak, error: BaseException) -> str:
     kept = keep(soak, error)
     lines = [
         f"seed {soak.seed}, storm {soak.storms} ({', '.join(soak.kinds)}): {type(error).__name__}: {error}",
-        f"kept in {kept}: log, state; again with: make soak SOAK=\"--seed {soak.seed}\"",
+        f"kept in {kept}: log, state; again with: make soak SOAK=\"--seed {soak.seed} --seconds {soak.seconds:.0f}\"",
     ]
     if soak.guilty is not None:
         lines += [f"the last calls of worker {soak.guilty}:", *map(str, soak.calls.recent(soak.guilty))]

@@ -1,4 +1,4 @@
-"""What goes wrong: kills, a plugin that hangs, is deaf or restarts, a full or failing state, the clock, reboots."""
+"""What goes wrong on the machine: kills, a full or failing state, the clock, unmounts behind our back, reboots."""
 
 from __future__ import annotations
 
@@ -14,43 +14,49 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.doubles.plugin import Reply
 from tests.soak.calls import Calls, Calm
 from tests.soak.ledger import Ledger, Violation
 from tests.soak.plan import INJECTED, VOLUMES, Storm, Volume
+from tests.soak.storage import BETWEEN, StorageTrouble
 from tests.soak.world import Machine
 
 BETWEEN_KILLS = 0.25  # seconds, on average
-BETWEEN_OTHERS = 0.7
-DEAF = Reply(raw=b"", act=True)  # it does what it is asked, and drops the connection
+CALLS_A_KILL = 6  # at least: on a slow machine some are to come to their end
+MOST = 60.0  # seconds that a storm goes on for a kind of it that has never hit
 
 
-class Saboteur:
-    """Carries out one storm at a time; each kind is a method that goes on until the storm is over."""
+class Saboteur(StorageTrouble):
+    """Carries out one storm at a time; each kind is a method that goes on until the storm is over.
+
+    `hits` is how often each kind has hit; `counts` are those of the table.
+    """
 
     def __init__(self, machine: Machine, calls: Calls, ledger: Ledger, calm: Calm) -> None:
-        self.machine, self.calls, self.ledger, self.calm = machine, calls, ledger, calm
-        self.counts: Counter[str] = Counter()
+        super().__init__(machine)
+        self.calls, self.ledger, self.calm = calls, ledger, calm
         self.kills = 0
-        self.over = threading.Event()
         self.doors = threading.Lock()  # who shuts the door to the workers
         self.failures: list[BaseException] = []
 
     def carry_out(self, storm: Storm, stop: Callable[[], bool]) -> None:
-        """Let the storm go on for its time, or until *stop*."""
+        """Let the storm go on for its time, and until each of its kinds has hit in some storm; or until *stop*."""
         self.over.clear()
         kinds = list(dict.fromkeys(("kill", *storm.kinds)))
         actions = [
-            threading.Thread(target=self._act, args=(kind, random.Random(f"{storm.seed} {kind}"))) for kind in kinds
+            threading.Thread(target=self._act, args=(kind, random.Random(f"{storm.seed} {kind}")), daemon=True)
+            for kind in kinds
         ]
         for action in actions:
             action.start()
-        end = time.monotonic() + storm.seconds
-        while time.monotonic() < end and not stop() and not self.failures:
+        began = time.monotonic()
+        while not stop() and not self.failures:
+            took, hits = time.monotonic() - began, self.hits()
+            if took > MOST or (took > storm.seconds and all(hits[kind] for kind in kinds)):
+                break
             self.over.wait(0.05)
         self.over.set()
         for action in actions:
-            action.join(120)
+            action.join(600)
         if self.failures:
             raise self.failures[0]
 
@@ -63,59 +69,41 @@ class Saboteur:
         except BaseException as error:
             self.failures.append(error)
 
-    def _pause(self, chosen: random.Random, mean: float) -> bool:
-        """Wait for a random time; return False when the storm is over."""
-        return not self.over.wait(chosen.uniform(0, 2 * mean))
+    def hits(self) -> Counter[str]:
+        """Return how often each kind has hit until now."""
+        return Counter({"kill": self.kills, **self.counts, **self.calls.faults})
 
     # Processes
 
     def _kill(self, chosen: random.Random) -> None:
         while self._pause(chosen, BETWEEN_KILLS):
+            if self.kills * CALLS_A_KILL > self.calls.counts.total():
+                continue
             victims = self.calls.victims()
             if victims and kill(victims[int(chosen.random() * len(victims))]):
                 self.kills += 1
 
-    # The plugin
-
-    def _hang(self, chosen: random.Random) -> None:
-        while self._pause(chosen, BETWEEN_OTHERS):
-            self.machine.plugin.awake.clear()
-            self.counts["plugin hung"] += 1
-            self._pause(chosen, 1.0)
-            self.machine.plugin.awake.set()
-
-    def _restart(self, chosen: random.Random) -> None:
-        while self._pause(chosen, BETWEEN_OTHERS):
-            self.machine.plugin.awake.set()
-            self.machine.plugin.restart()
-            self.counts["plugin restarted"] += 1
-
-    def _deaf(self, chosen: random.Random) -> None:
-        while self._pause(chosen, BETWEEN_OTHERS / 2):
-            self.machine.plugin.next(chosen.choice(("Mount", "Unmount", "Create", "Get")), DEAF)
-            self.counts["plugin's answer lost"] += 1
-
     # The state's file system
 
     def _fail(self, error: str, chosen: random.Random) -> None:
-        while self._pause(chosen, BETWEEN_OTHERS / 3):
-            self.calls.error = error
-            self._pause(chosen, 2 * BETWEEN_OTHERS)
-        self.calls.error = ""
+        while self._pause(chosen, BETWEEN / 3):
+            self.calls.errors.add(error)
+            self._pause(chosen, 2 * BETWEEN)
+            self.calls.errors.discard(error)
 
     def _full(self, chosen: random.Random) -> None:
         filler = self.machine.home.state / "filler"
-        while self._pause(chosen, BETWEEN_OTHERS / 2):
-            fill(str(filler))
-            self.counts["state full"] += 1
-            self._pause(chosen, BETWEEN_OTHERS)
-            filler.unlink(missing_ok=True)
+        while self._pause(chosen, BETWEEN / 2):
+            if fill(str(filler)):
+                self.counts["full"] += 1
+            self._pause(chosen, BETWEEN)
+            self._empty()
 
     def _read_only(self, chosen: random.Random) -> None:
-        while self._pause(chosen, BETWEEN_OTHERS / 2):
+        while self._pause(chosen, BETWEEN / 2):
             if self._read_only_between_calls():
-                self.counts["state read-only"] += 1
-            self._pause(chosen, BETWEEN_OTHERS)
+                self.counts["read-only"] += 1
+            self._pause(chosen, BETWEEN)
             while not self._remount("rw"):
                 time.sleep(0.01)
 
@@ -124,14 +112,15 @@ class Saboteur:
         with self.doors:
             self.calm.close()
             try:
-                return self.calm.wait_empty(3) and self._remount("ro")
+                return self.calm.wait_empty(MOST) and self._remount("ro")
             finally:
                 self.calm.open()
 
     def _remount(self, how: str) -> bool:
         """Remount the state's file system, as a kernel that met an error does: at once, whoever writes."""
         command = ["mount", "-o", f"remount,{how}", self.machine.home.state]
-        for _ in range(50):
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
             if subprocess.run(command, capture_output=True, check=False).returncode == 0:
                 return True
             time.sleep(0.005)  # a file is open for writing
@@ -140,38 +129,36 @@ class Saboteur:
     # The machine
 
     def _clock(self, chosen: random.Random) -> None:
-        while self._pause(chosen, 2 * BETWEEN_OTHERS):
+        while self._pause(chosen, 2 * BETWEEN):
             self.machine.jumped += chosen.choice((61, 121, 3600, 86400, 40 * 86400))
-            self.counts["clock jumped"] += 1
+            self.counts["clock"] += 1
 
     def _unmount(self, chosen: random.Random) -> None:
-        while self._pause(chosen, BETWEEN_OTHERS):
+        while self._pause(chosen, BETWEEN):
             self._meddle(chosen, detach=False)
 
     def _detach(self, chosen: random.Random) -> None:
-        while self._pause(chosen, BETWEEN_OTHERS):
+        while self._pause(chosen, BETWEEN):
             self._meddle(chosen, detach=True)
 
     def _meddle(self, chosen: random.Random, detach: bool) -> None:
         """Unmount a volume by hand, and detach it too; not while a call, or a child that one left, is at work on it."""
         mounted = self.machine.mounted()
-        places = [volume for volume in VOLUMES
-                  if self.machine.place(volume) in mounted and not (detach and volume[0] == "plug")]  # fmt: skip
+        places = [volume for volume in VOLUMES if self.machine.place(volume) in mounted
+                  and (self.machine.systems[volume[0]].can_detach() or not detach)]  # fmt: skip
         pick = chosen.random()
         if not places:
             return
         volume = places[int(pick * len(places))]
-        with self._locked(volume) as free:
+        with self.doors, self._locked(volume) as free:
             if not free:
                 return
             self.ledger.meddle(volume)
             done = subprocess.run(["umount", self.machine.place(volume)], capture_output=True, check=False)
             if done.returncode == 0:
-                if volume[0] == "plug":
-                    self.machine.plugin.forget(volume[1])
                 if detach:
-                    self.machine.detach(volume)
-                self.counts["detached behind our back" if detach else "unmounted behind our back"] += 1
+                    self.machine.systems[volume[0]].detach(volume[1])
+                self.counts["detach" if detach else "unmount"] += 1
             self.ledger.meddle(volume)
 
     @contextmanager
@@ -193,30 +180,39 @@ class Saboteur:
     def reboot(self) -> None:
         """End every process, and start the machine anew."""
         self.calm.close()
-        end = time.monotonic() + 60
+        self.ledger.booted()  # from here on nobody is promised anything: containers are killed, too
+        end = time.monotonic() + 600
         while not self.calm.wait_empty(0.05) or self.machine.processes():
             for pid in (*self.calls.victims(), *(int(line.split()[0]) for line in self.machine.processes())):
                 kill(pid)
             if time.monotonic() > end:
                 raise Violation(f"these cannot be killed: {self.machine.processes()}")
-        self.machine.plugin.awake.set()
+        self.machine.calm_down()
         self._lift()
         self.machine.settle()
         self.ledger.booted()
         self.machine.reboot()
-        self.counts["reboots"] += 1
+        self.counts["reboot"] += 1
         self.calm.open()
 
     def _lift(self) -> None:
         """Let the state be written again: what stood in the way goes on after the reboot, or does not."""
-        (self.machine.home.state / "filler").unlink(missing_ok=True) if self._remount("rw") else None
+        if not self._remount("rw"):
+            raise Violation("the state's file system stays read-only")
+        self._empty()
+
+    def _empty(self) -> None:
+        """Make room again; a state that is read-only now is emptied when it is not."""
+        try:
+            (self.machine.home.state / "filler").unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
 
     def calm_down(self) -> None:
         """End everything that is still wrong."""
-        self.calls.error = ""
-        self.machine.plugin.awake.set()
-        for queue in self.machine.plugin.replies.values():
-            queue.clear()
+        self.calls.errors.clear()
+        self.machine.calm_down()
         self._lift()
 
 
@@ -228,8 +224,8 @@ def kill(pid: int) -> bool:
     return True
 
 
-def fill(path: str) -> None:
-    """Write to *path* until the file system is full."""
+def fill(path: str) -> bool:
+    """Write to *path* until the file system is full; return False where nothing can be written to it."""
     try:
         with open(path, "ab", buffering=0) as file:
             for size in (65536, 4096, 1):
@@ -242,5 +238,5 @@ def fill(path: str) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS):
             raise
-
-
+        return error.errno == errno.ENOSPC
+    return True

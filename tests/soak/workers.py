@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+from tests.conftest import Done
+from tests.doubles.launcher import launch
 from tests.gate import flags
 from tests.isolators import Isolator
 from tests.soak.calls import Calls, Calm
-from tests.soak.ledger import Ledger
-from tests.soak.plan import ROLES, Step, Volume, own, steps
+from tests.soak.ledger import Ledger, Violation
+from tests.soak.plan import HOST, REMOVABLE, ROLES, Step, Volume, own, steps
 from tests.soak.world import Machine
 
-SIZES = {"plug": "", "local": "size=16M", "ebs": "size=1"}
-HOST = "name:host"
 MOST = 6  # containers of one agent
+WITH_A_PATH = 0.3  # of the containers; at this path, below the sandbox
+INSIDE = "data"
+SETTLED = (0, 3)  # what a remove says that has left nothing half done: done, or not there
 
 
 class Worker:
@@ -69,22 +73,43 @@ class Worker:
         since = {volume: self.ledger.now(volume) for volume in step.volumes}
         for volume in step.volumes:
             self.ledger.perhaps(who, volume)
-        done = self.calls.run(self.number, ["mount", "--isolator"], self._request(container, step.volumes), step)
+        inside = INSIDE if step.pick < WITH_A_PATH else ""
+        request = self._request(container, step.volumes, inside)
+        done = self.calls.run(self.number, ["mount", "--isolator"], request, step)
         if done.code:
             return None
         self.alive.add(container)
         for volume in step.volumes:
             if self.ledger.told(who, volume, since[volume]):
                 self.ledger.check_content(self.number, who, volume)
+        if inside:
+            self._launch(container, step.volumes[0], done)
         return None
 
-    def _request(self, container: str, volumes: tuple[Volume, ...]) -> dict[str, Any]:
+    def _request(self, container: str, volumes: tuple[Volume, ...], inside: str) -> dict[str, Any]:
+        """Return the isolator's request; the first of *volumes* is to be at the path *inside* the sandbox, if any."""
         found = []
         for index, (driver, name) in enumerate(volumes):
             digit = str(index) if index else ""
-            given = {"NAME": name, "DRIVER": driver, "OPTS": SIZES[driver]}
+            options = ",".join(f"{key}={value}" for key, value in self.machine.options((driver, name)).items())
+            given = {"NAME": name, "DRIVER": driver, "OPTS": options, "CONTAINERPATH": "" if index else inside}
             found += [{"name": f"DVDI_VOLUME_{key}{digit}", "value": value} for key, value in given.items() if value]
         return self.isolator.request(container, {"variables": found})
+
+    def _launch(self, container: str, volume: Volume, answer: Done) -> None:
+        """Carry out the launch message in a mount namespace, and see there what this worker wrote to the volume."""
+        who = self.hold_of(container)
+        before = self.ledger.promises.get((who, volume))
+        _, nonce = self.ledger.written.get((self.number, volume), (0, ""))
+        message = json.loads(answer.out)["launch"]
+        task = ["cat", f"{INSIDE}/nonce-{self.number}"]
+        sandbox, by = self.isolator.sandbox(container), self.machine.elsewhere.enter()
+        done = launch(self.isolator.release, message, task, sandbox, by=by)
+        if before is None or self.ledger.promises.get((who, volume)) is not before:
+            return  # the saboteur was at it
+        if (done.returncode, done.stdout) != (0, nonce):
+            raise Violation(f"{container} has {volume} at {INSIDE}, and not {nonce!r} in it: {done}")
+        self.ledger.counts["containers that saw their volume"] += 1
 
     def cleanup(self, step: Step) -> None:
         if self.containers:
@@ -127,7 +152,7 @@ class Worker:
         since = self.ledger.now(volume)
         if who not in self.ledger.holders(volume, certain=True):
             self.ledger.perhaps(who, volume)
-        more = [f"--volumeopts={SIZES[driver]}"] if SIZES[driver] else []
+        more = [f"--volumeopts={key}={value}" for key, value in self.machine.options(volume).items()]
         hold = [] if who == HOST else [f"--hold={who.removeprefix('name:')}"]
         done = self.calls.run(self.number, ["mount", *flags(name, driver), *more, *hold], step=step)
         if done.code == 0:
@@ -139,7 +164,8 @@ class Worker:
         driver, name = volume
         self.ledger.perhaps(who, volume)
         hold = [] if who == HOST else [f"--hold={who.removeprefix('name:')}"]
-        done = self.calls.run(self.number, ["unmount", *flags(name, driver), *hold], step=step)
+        words = ["unmount", *flags(name, driver), *hold]
+        done = self.calls.run(self.number, words, step=step) if step else self.calls.patiently(self.number, words)
         if done.code == 0:
             self.ledger.gone(who, volume)
         return done.code == 0
@@ -157,6 +183,14 @@ class Worker:
         mine = sorted(volume for who, volume in list(self.ledger.holds) if who == self.name)
         if mine:
             self._unmount(mine[int(step.pick * len(mine))], self.name, step)
+
+    def remove(self, step: Step) -> None:
+        """Destroy a volume of those that are there for it, unless anybody holds it."""
+        driver, name = volume = REMOVABLE[int(step.pick * len(REMOVABLE))]
+        self.ledger.removing(volume)
+        done = self.calls.run(self.number, ["remove", *flags(name, driver)], step=step)
+        self.ledger.removed(volume, done.code in SETTLED)
+        self.ledger.counts["volumes removed"] += done.code == 0
 
     def look(self, step: Step) -> None:
         driver, name = step.volumes[0]

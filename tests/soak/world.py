@@ -3,78 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import threading
-import time
 from pathlib import Path
 
 from dvdcli.linux import mountinfo
 from tests.blocks import backing_files_below
-from tests.doubles.plugin import Plugin, Volume
-from tests.soak.plan import VOLUMES
+from tests.soak.elsewhere import Elsewhere
+from tests.soak.plan import VOLUMES, Volume
+from tests.soak.systems import Docker, Ebs, KeepingPlugin, Local, System
 from tests.worlds import EbsWorld
 
 STATE_SIZE = "4m"
-
-
-class KeepingPlugin(Plugin):
-    """A plugin whose volumes keep what is in them, and which can hang, be restarted, and act without an answer."""
-
-    def __init__(self, where: str, root: Path, backing: Path) -> None:
-        self.backing = backing
-        self.awake = threading.Event()
-        self.awake.set()
-        super().__init__(where, root, real=True)
-        self.before = lambda method: self._wait()
-
-    def _wait(self) -> None:
-        self.awake.wait(30)
-
-    def place(self, name: str) -> Path:
-        return self.root / name
-
-    def _mount(self, volume: Volume) -> None:
-        path, kept = self.place(volume.name), self.backing / volume.name
-        for each in (path, kept):
-            each.mkdir(exist_ok=True, parents=True)
-        if not os.path.ismount(path):
-            self.mounts_made += 1
-            subprocess.run(["mount", "--bind", kept, path], check=True)
-        volume.mountpoint, volume.attached = str(path), True
-
-    def restart(self) -> None:
-        """Start anew: what is mounted stays, who asked for it is forgotten."""
-        self.stop()
-        Path(self.where.removeprefix("unix:")).unlink()
-        self.wait_busy()
-        with self.lock:
-            for volume in self.volumes.values():
-                volume.ids.clear()
-        self._listen()
-
-    def forget(self, name: str) -> None:
-        """Notice that the volume is mounted no more. dvdcli believes a plugin's Get, which need not be a real mount."""
-        with self.lock:
-            volume = self.volumes[name]
-            volume.mountpoint = ""
-            volume.ids.clear()
-
-    def reboot(self) -> None:
-        for volume in self.volumes.values():
-            volume.mountpoint = ""  # the machine has unmounted it
-            volume.ids.clear()
-
-    def close(self) -> None:
-        self.real = False  # whose machine it is has unmounted everything
-        super().close()
-
-    def wait_busy(self) -> None:
-        give_up = time.monotonic() + 30
-        while self.busy:
-            assert time.monotonic() < give_up, "the plugin is at work still"
-            time.sleep(0.005)
+_CREATED = ("inode 128", "p v3.crtime")  # the root directory's
 
 
 class Machine(EbsWorld):
@@ -89,14 +30,19 @@ class Machine(EbsWorld):
         subprocess.run(["mount", "--make-shared", self.home.state], check=True)
         self.images = self.root / "images"
         self.temporary = self.root / "tmp"
+        self.traces = self.root / "traces"
         self.metrics = self.root / "metrics" / "dvdcli.prom"
-        for path in (self.temporary, self.metrics.parent, self.root / "backing", self.root / "work"):
+        for path in (self.temporary, self.traces, self.metrics.parent, self.root / "backing", self.root / "work"):
             path.mkdir()
         self.home.env["TMPDIR"] = str(self.temporary)
         self.home.config.write_text(f'[drivers.local]\nprovider = "local"\npath = "{self.images}"\n')
         where = f"unix:{self.home.sockets}/plug.sock"
         self.plugin = KeepingPlugin(where, self.root / "mnt", self.root / "backing")
         self.home.plugins.append(self.plugin)
+        self.ebs = Ebs(self)
+        systems: tuple[System, ...] = (Docker(self.plugin), Local(self.images), self.ebs)
+        self.systems = {system.driver: system for system in systems}
+        self.elsewhere = Elsewhere(self.top())
         self.jumped = 0  # seconds that the clock of its calls is ahead
 
     def command(self) -> list[str]:
@@ -104,26 +50,24 @@ class Machine(EbsWorld):
         ahead = ["unshare", "--time", "--boottime", str(self.jumped)] if self.jumped else []
         return [*ahead, str(self.home.command)]
 
-    def place(self, volume: tuple[str, str]) -> str:
+    def place(self, volume: Volume) -> str:
         """Return where the volume is to be mounted."""
-        driver, name = volume
-        if driver == "plug":
-            return str(self.plugin.place(name))
-        return str(self.images / name / "data" if driver == "local" else self.home.state / "mounts" / driver / name)
+        return str(self.systems[volume[0]].place(volume[1]))
 
-    def block_image(self, volume: tuple[str, str]) -> Path | None:
-        """Return the file that has the blocks of a volume, None where it has none (yet)."""
-        driver, name = volume
-        path = {"local": self.images / name / "image", "ebs": self.image(name)}.get(driver)
-        return path if path and path.exists() else None
+    def options(self, volume: Volume) -> dict[str, str]:
+        """Return the volume options of its mounts."""
+        return self.systems[volume[0]].options(volume[1])
 
-    def identity(self, volume: tuple[str, str]) -> str:
+    def identity(self, volume: Volume) -> str:
         """Return what no two file systems made share, not even two with one UUID; "" where there is none."""
-        image = self.block_image(volume)
-        if image is None:
+        image = self.systems[volume[0]].image(volume[1])
+        if image is None or not image.exists():
             return ""
-        text = subprocess.run(["dumpe2fs", "-h", image], capture_output=True, text=True, check=False).stdout
-        return " ".join(re.findall(r"^(?:Filesystem UUID|Directory Hash Seed): +(\S+)", text, re.M))
+        text = _told("dumpe2fs", "-h", image)
+        if found := re.findall(r"^(?:Filesystem UUID|Directory Hash Seed): +(\S+)", text, re.M):
+            return " ".join(found)
+        lines = ["sb 0", "p uuid", *_CREATED]
+        return " ".join(_told("xfs_db", "-r", *(word for line in lines for word in ("-c", line)), image).split())
 
     def mounted(self) -> dict[str, list[str]]:
         """Return the ids of the mounts at each place, of the volumes only."""
@@ -140,41 +84,36 @@ class Machine(EbsWorld):
         return [mount.path for mount in mountinfo.read()
                 if mount.path.startswith(f"{self.root}/") and mount.path not in known]  # fmt: skip
 
-    def local_loops(self) -> list[str]:
-        """Return the names of the volumes of `local` that are on loop devices, each as often as it is."""
-        found = []
-        for name in backing_files_below(self.images):
-            backing = Path(f"/sys/block/{name}/loop/backing_file").read_text().strip()
-            found.append(Path(backing).parent.name)
-        return sorted(found)
-
     def strays(self) -> list[str]:
         own = set(backing_files_below(self.images))
         return [name for name in super().strays() if name not in own]
 
-    def slots_by_volume(self) -> dict[tuple[str, str], dict[str, object]]:
+    def slots_by_volume(self) -> dict[Volume, dict[str, object]]:
         return {(str(row["driver"]), str(row["name"])): row for row in self.home.mounts()}
 
-    def detach(self, volume: tuple[str, str]) -> None:
-        """Detach an unmounted volume behind dvdcli's back."""
-        driver, name = volume
-        if driver == "ebs":
-            self.pull(name)
-        elif driver == "local":
-            for loop in backing_files_below(self.images / name):
-                subprocess.run(["losetup", "-d", f"/dev/{loop}"], check=False)
-
     def settle(self) -> None:
-        super().settle()
-        self.plugin.wait_idle()
+        for system in self.systems.values():
+            system.settle()
+
+    def calm_down(self) -> None:
+        for system in self.systems.values():
+            system.calm_down()
+
+    def close(self) -> None:
+        self.elsewhere.close()
+        super().close()
 
     def reboot(self) -> None:
         """Start the machine anew: nothing runs or is mounted, attachments are kept, the boot has another id."""
         for place, ids in self.mounted().items():
             for _ in ids:
                 subprocess.run(["umount", place], check=True)
-        for name in backing_files_below(self.images):
-            subprocess.run(["losetup", "-d", f"/dev/{name}"], check=True)
         for path in self.home.state.glob("containers/*/container.json"):
             path.write_text(json.dumps({**json.loads(path.read_text()), "boot": "older"}))
+        for system in self.systems.values():
+            system.reboot()
         super().reboot()
+
+
+def _told(*command: str | Path) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
