@@ -406,9 +406,9 @@ def test_local_with_its_directory_on_stuck_storage(home: Home, system: Fuse) -> 
     assert home.mount("w", "local").code == 0
     home.edit_record("w", "local", settings={"path": f"{system.path}/data"})
     system.stick()
-    volume = ["--volumedriver=nfs", "--volumename=v"]
-    verbs = ["mount", "get", "path", "create", "remove"]
-    calls = [[verb, *volume, "--timeout=1", *(["-y"] if verb == "remove" else [])] for verb in verbs]
+    verbs = ["mount", "get", "path", "create", "remove"]  # each of a volume of its own: nobody waits for a lock
+    calls = [[verb, "--volumedriver=nfs", f"--volumename={verb}", "--timeout=1"] for verb in verbs]
+    calls[-1] += ["-y"]
     calls += [["list", "--volumedriver=nfs", "--timeout=1"]]
     for words, done in zip(calls, stuck_calls(home, *calls), strict=True):
         assert f"{system.path}/data has not answered for 1 s: its file system is stuck" in done.err, (words, done)

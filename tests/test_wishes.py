@@ -44,9 +44,8 @@ ROWS: dict[int, tuple[str, ...]] = {
     2: (
         "test_lifecycle.py::test_mount_of_nothing_writes_the_intent_before_it_acts",
         "test_isolator.py::test_a_killed_prepare_is_swept",
-        "test_crash_walk.py::test_killed_before_every_system_call",
-        "test_crash_walk_blocks.py::test_killed_before_a_call_that_changes_something",
-        "test_killed_in_calls.py::test_killed_before_and_after_every_call",
+        "test_crash_walk.py::test_hit_anywhere_and_no_step_is_new",
+        "test_killed_in_calls.py::test_hit_at_any_request",
     ),
     # A recovery unmounts what containers that run on still use [dvdi 90, 91, 95].
     3: (
