@@ -311,14 +311,14 @@ def test_after_a_boot_nothing_is_staged_and_the_volume_is_still_published(bench)
     bench.all_the_way()
     (bench.target / "file").write_text("kept")
     subprocess.run(["sync", "-f", bench.target], check=True)
-    bench.driver.boot("a")
+    bench.plugin.boot()
     assert not os.path.ismount(bench.staging)
     with bench.refused(Code.FAILED_PRECONDITION, "not staged"):
         bench.publish()
     bench.stage()
     bench.publish()
     assert (bench.target / "file").read_text() == "kept"
-    bench.driver.boot("a")
+    bench.plugin.boot()
     bench.unpublish()
     assert not bench.target.exists()
     bench.unstage()
@@ -585,7 +585,7 @@ def test_a_volume_in_use_elsewhere(bench):
     (bench.target / "file").write_text("to no effect")
     bench.attach(node_id=other.id)
     assert list(bench.driver.named("v").published) == [other.id]
-    bench.driver.die("a")
+    bench.plugin.die()
     bench.detach(node_id=other.id)
     bench.delete()
 

@@ -35,15 +35,18 @@ def create(call: Call, request: pb.CreateVolumeRequest) -> pb.CreateVolumeRespon
                 raise Refusal(Code.RESOURCE_EXHAUSTED, "the pool is full")
             volume = make(call.books.root, book, request.name, size, call.settings.contexts)
             volume.parameters, volume.capabilities, volume.topology = parameters, wanted, topology
-        elif (
-            not compatible.fits(volume.size, request.capacity_range)
-            or parameters != volume.parameters
-            or not compatible.same({"": wanted}, {"": volume.capabilities})
-            or not compatible.satisfies(volume.topology, request.accessibility_requirements)
-        ):
+        elif not _is_as_asked(volume, request, wanted):
             raise Refusal(Code.ALREADY_EXISTS, f"the volume {request.name} is there, and is another")
     call.at("made")
     return pb.CreateVolumeResponse(volume=describe(volume))
+
+
+def _is_as_asked(volume: Volume, request: pb.CreateVolumeRequest, wanted: list[Args]) -> bool:
+    made = volume.capabilities  # else it was there before, and was not asked for in any way
+    if made and (dict(request.parameters) != volume.parameters or not compatible.same({"": wanted}, {"": made})):
+        return False
+    fits = compatible.fits(volume.size, request.capacity_range)
+    return fits and compatible.satisfies(volume.topology, request.accessibility_requirements)
 
 
 def make(root: Path, book: Book, name: str, size: int, contexts: bool) -> Volume:

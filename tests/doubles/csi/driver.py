@@ -76,6 +76,16 @@ class Plugin:
         self.stop()
         self.start()
 
+    def die(self) -> None:
+        """Let the node lose power: nothing is mounted there any more; the controller still has what it published."""
+        self.driver.lose_power(self.name)
+
+    def boot(self) -> None:
+        """Start the node anew."""
+        if self.process:
+            self.die()
+        self.start()
+
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         process.wait()
         if self.wanted and process is self.process:
@@ -198,6 +208,22 @@ class Driver:
         return [each.name for each in there if node_id(node) in each.published
                 or each.id in book.staged or each.id in book.published]  # fmt: skip
 
+    def pull(self, name: str, node: str) -> None:
+        """Take a volume, whose targets are unmounted, from a node, without telling the node's plugin in time."""
+        volume = self.named(name)
+        with self.books.change_node(node) as book:
+            staged = book.staged.pop(volume.id, None)
+            book.published.pop(volume.id, None)
+        if staged:
+            disks.unmount(staged["staging_target_path"])
+        disks.in_use(self.books.image(volume))
+        with self.books.change() as whole:
+            whole.volumes[volume.id].published.pop(node_id(node), None)
+
+    def staged_at(self, node: str) -> list[str]:
+        """Return the paths at which the node has something staged."""
+        return [args["staging_target_path"] for args in self.books.read_node(node).staged.values()]
+
     def permit(self, name: str) -> None:
         """Let the volume be taken away once from a node that uses it, which is else a sin."""
         (self.root / "permits" / name).touch()
@@ -209,8 +235,8 @@ class Driver:
         for plugin in self.plugins.values():
             plugin.restart()
 
-    def die(self, node: str) -> None:
-        """Let the node lose power: its plugin is gone, and nothing is mounted there any more."""
+    def lose_power(self, node: str) -> None:
+        """Stop a node's plugin, and unmount all that it has mounted."""
         self.plugins[node].stop()
         book = self.books.read_node(node)
         places = [target for targets in book.published.values() for target in targets]
@@ -224,12 +250,6 @@ class Driver:
         for image in images:
             disks.in_use(image)
         self.books.forget_node(node)
-
-    def boot(self, node: str) -> None:
-        """Start the node anew; what the controller has published to it still is."""
-        if self.plugins[node].process:
-            self.die(node)
-        self.plugins[node].start()
 
     def stray_devices(self) -> list[str]:
         """Return the loop devices of volumes that no node uses."""
@@ -247,8 +267,7 @@ class Driver:
         for plugin in self.plugins.values():
             plugin.stop()
         for node in self.books.nodes():
-            self.plugins[node].stop()
-            self.die(node)
+            self.lose_power(node)
         self.control.close()
 
     def remove(self) -> None:

@@ -88,7 +88,7 @@ def _mount_target(call: Call, volume: Volume, wanted: Args, request: pb.NodePubl
             disks.mount_volume(call, volume, wanted["mount"], target, readonly)
     else:
         if not there:
-            disks.run("mount", "--bind", request.staging_target_path, target)
+            disks.bind(Path(request.staging_target_path), target)
         call.at("bound")
         if readonly:
             disks.run("mount", "-o", "remount,bind,ro", target)
