@@ -140,6 +140,11 @@ class Driver:
     def before(self, hook: Any) -> None:
         self.control.before = hook
 
+    def leave_alone(self) -> None:
+        """Let the driver do without the line to its test, which takes time: nothing can be told to it any more."""
+        self.control.close()
+        (self.root / "control.sock").unlink()
+
     def change(self, **settings: Any) -> None:
         """Let the driver be another from the next call on."""
         self.settings = self.settings.change(**settings)
