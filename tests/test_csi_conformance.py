@@ -68,11 +68,13 @@ class CsiSubject(Subject):
 
 
 class OnCsi(ProviderConformance):
-    driver: dict = {}
+    @staticmethod
+    def driver():
+        return {}
 
     @pytest.fixture
     def subject(self, command, monkeypatch):
-        cluster = Cluster(command, **self.driver)
+        cluster = Cluster(command, **self.driver())
         subject = CsiSubject(cluster)
         monkeypatch.setenv("DVDCLI_STATE_DIR", str(cluster.root / "state"))
         yield subject
@@ -81,8 +83,12 @@ class OnCsi(ProviderConformance):
 
 
 class TestCsi(OnCsi):
-    driver = {"apart": True}
+    @staticmethod
+    def driver():
+        return {"apart": True}
 
 
 class TestPlainCsi(OnCsi):
-    driver = PLAIN
+    @staticmethod
+    def driver():
+        return PLAIN

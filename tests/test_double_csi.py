@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from dvdcli.providers.csi import csi_pb2 as pb
-from tests.doubles.csi import CONTROLLER, NODE, Die, Driver, Drop, Fail, Hang, Slow, disks
+from tests.doubles.csi import CONTROLLER, NODE, Answer, Die, Driver, Drop, Fail, Hang, Slow, disks
 from tests.expect import wait_until
 
 pytestmark = pytest.mark.root
@@ -336,6 +336,11 @@ def test_what_it_is_told_to_do(bench):
     with bench.refused(Code.DEADLINE_EXCEEDED, sin=False):
         bench.node("Probe", timeout=0.1)
     assert bench.node("Probe").ready.value
+    bench.driver.next("CreateVolume", Answer(volume={"volume_id": "lie"}), Answer(act=True))
+    assert bench.create().volume_id == "lie"
+    assert bench.driver.volumes == {}
+    assert bench.create().volume_id == ""
+    assert len(bench.driver.volumes) == 1
     bench.driver.change(ready="no")
     assert not bench.node("Probe").ready.value
     bench.driver.change(ready="silent")

@@ -6,10 +6,11 @@ files, so that a driver that was killed goes on from them.
 """
 
 from tests.doubles.csi.books import Volume
-from tests.doubles.csi.control import Die, Drop, Fail, Hang, Instead, Slow
+from tests.doubles.csi.control import Answer, Die, Drop, Fail, Hang, Instead, Slow
 from tests.doubles.csi.driver import Driver, Plugin
 from tests.doubles.csi.settings import CONTROLLER, NODE, Settings
 
 __all__ = [
-    "CONTROLLER", "NODE", "Die", "Driver", "Drop", "Fail", "Hang", "Instead", "Plugin", "Settings", "Slow", "Volume",
+    "CONTROLLER", "NODE", "Answer", "Die", "Driver", "Drop", "Fail", "Hang", "Instead", "Plugin", "Settings", "Slow",
+    "Volume",
 ]  # fmt: skip

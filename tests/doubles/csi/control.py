@@ -17,7 +17,7 @@ class Instead:
     """What happens at a moment of a call: `before` it is carried out, `after` that, or a step of its work.
 
     *fail* is a status's name and a message; *sleep* in seconds; with *hang* there is no answer, ever; with *die* the
-    driver's process is killed.
+    driver's process is killed. *answer* is what is answered, as JSON; before a call it is not carried out then.
     """
 
     at: str = "before"
@@ -25,6 +25,12 @@ class Instead:
     sleep: float = 0
     hang: bool = False
     die: bool = False
+    answer: dict[str, Any] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """Return what the driver is told of it."""
+        fields = {key: value for key, value in vars(self).items() if key != "at"}
+        return {key: value for key, value in fields.items() if value not in (None, 0, False)}
 
 
 def Fail(code: str, message: str = "told to", *, act: bool = False, at: str = "") -> Instead:
@@ -35,6 +41,11 @@ def Fail(code: str, message: str = "told to", *, act: bool = False, at: str = ""
 def Drop(*, act: bool = False) -> Instead:
     """An answer that is lost, as when the connection breaks."""
     return Fail("UNAVAILABLE", "Socket closed", act=act)
+
+
+def Answer(*, act: bool = False, **fields: Any) -> Instead:
+    """Another answer, with *fields*: without *act* a lie, where there are none."""
+    return Instead("after" if act else "before", answer=fields)
 
 
 def Die(at: str = "before") -> Instead:
@@ -111,7 +122,5 @@ class Control:
                     queue = self.replies.get(rpc)
                     instead = queue.popleft() if queue else self.always.get(rpc)
             self.before(rpc, moment)
-            told = {}
-            if instead and instead.at == moment:
-                told = {key: value for key, value in vars(instead).items() if value and key != "at"}
+            told = instead.told() if instead and instead.at == moment else {}
             line.sendall(json.dumps(told).encode() + b"\n")
