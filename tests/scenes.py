@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests import walk as walking
 from tests.conftest import COMMAND
-from tests.worlds import WORLDS, World, close_after_failure
+from tests.worlds import VARIANTS, WORLDS, World, close_after_failure
 
 AGAIN, RECOVER = THENS = ["the same call", "recover"]
 
@@ -20,7 +20,7 @@ class Scene:
     """
 
     def __init__(self, world: str, scene: str) -> None:
-        self.world: World = WORLDS[world](COMMAND)
+        self.world: World = {**WORLDS, **VARIANTS}[world](COMMAND)
         self.home = self.world.home
         self.request = Path(os.devnull)
         self.scene = scene

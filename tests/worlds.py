@@ -18,6 +18,7 @@ from typing import Any
 from dvdcli.linux import mountinfo
 from tests.blocks import backing_files_below
 from tests.conftest import Done, Home
+from tests.csi import PLAIN, Cluster
 from tests.ebs import Cloud
 from tests.gate import flags
 from tests.scaleio import Grid
@@ -30,6 +31,7 @@ class World:
     double: Any = None  # of the storage system, where that is somewhere else
     options: tuple[str, ...] = ()  # of a new volume
     attachers: frozenset[str] = frozenset()  # the programs that an attach runs
+    mounts_itself = True  # dvdcli does, with programs for that, and not a driver that it asks to
     home: Home
 
     def volumes(self) -> list[str]:
@@ -352,7 +354,81 @@ class ScaleIoWorld(World):
         self.grid.close()
 
 
-WORLDS: dict[str, Callable[[Path], World]] = {"local": LocalWorld, "ebs": EbsWorld, "scaleio": ScaleIoWorld}
+class CsiWorld(World):
+    """A CSI driver that can do all there is, with its controller on another socket; this is its only node."""
+
+    driver = "csi"
+    options = ("--volumeopts=size=16M",)
+    mounts_itself = False
+
+    def __init__(self, command: Path, **settings: Any) -> None:
+        self.cluster = Cluster(command, **{"apart": True, **settings})
+        self.double = self.cluster.driver
+        self.home = self.machine = self.cluster.machine()
+
+    def top(self) -> Path:
+        return self.cluster.root
+
+    def volumes(self) -> list[str]:
+        return sorted(volume.name for volume in self.double.volumes.values())
+
+    def blank(self, name: str, size: int) -> None:
+        self.double.volume(name, size)
+
+    def image(self, name: str) -> Path:
+        return self.double.image(name)
+
+    def attached(self) -> list[str]:
+        return self.double.used_on("a")
+
+    def mounts(self) -> list[str]:
+        """Leave out where the driver has something staged."""
+        staged = self.double.staged_at("a")
+        return [path for path in super().mounts() if path not in staged]
+
+    def strays(self) -> list[str]:
+        root, attached = self.machine.place.parent, self.attached()
+        places = [*root.glob("[!.]*"), *(path.parent for path in root.glob(".csi/*/staging"))]
+        return [*self.double.stray_devices(), *(str(path) for path in places if path.name not in attached)]
+
+    def settle(self) -> None:
+        self.double.wait_idle()
+
+    def pull(self, name: str) -> None:
+        if name in self.attached():
+            self.double.pull(name, "a")
+
+    def reboot(self) -> None:
+        self.machine.host.boot()
+        self.home.reboot()
+
+    def told(self) -> list[str]:
+        return self.double.names()
+
+    def forget(self) -> None:
+        self.double.forget()
+
+    def processes(self) -> list[str]:
+        """Leave out the driver's own."""
+        own = {str(plugin.process.pid) for plugin in self.double.plugins.values() if plugin.process}
+        return [each for each in super().processes() if each.split()[0] not in own]
+
+    def close(self) -> None:
+        self.cluster.close()
+
+
+class PlainCsiWorld(CsiWorld):
+    """A CSI driver that only publishes: nothing is staged, and no controller knows who has what."""
+
+    def __init__(self, command: Path) -> None:
+        super().__init__(command, apart=False, **PLAIN)
+
+
+WORLDS: dict[str, type[LocalWorld | EbsWorld | ScaleIoWorld | CsiWorld]] = {
+    "local": LocalWorld, "ebs": EbsWorld, "scaleio": ScaleIoWorld, "csi": CsiWorld,
+}  # fmt: skip
+# Those that differ less from one of the others than a walk through all of it would be worth.
+VARIANTS: dict[str, Callable[[Path], World]] = {"csi that only publishes": PlainCsiWorld}
 
 
 def wait_until(done: Callable[[], object], what: str, seconds: float = 60) -> None:
