@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dvdcli.providers.csi.secrets import Secrets
 
 _SHORTEST, _LONGEST = 0.05, 2.0  # seconds between two attempts
+_GREETING = 0.5  # seconds that the other end is given to show that it speaks gRPC
+_LAST = 0.01  # seconds before our deadline in which it is ours that has passed, not one of the driver's
 _NEEDED = ("google.protobuf", "grpc")
 _LARGEST = 16 << 20  # bytes of an answer
 _OPTIONS = (
@@ -99,9 +101,11 @@ class Client:
                 send = self._channel.unary_unary(path, type(request).SerializeToString, parse)
                 return send(request, timeout=self._deadline.left())
             except grpc.RpcError as error:
-                code, answered = error.code().name, "from peer" in str(error.debug_error_string())
+                code, left = error.code().name, self._deadline.left()
                 if code in absent:
                     return None
+                # A status that grpc itself made looks like one that was sent.
+                answered = self._speaks(grpc) if code == "UNAVAILABLE" else left > _LAST
                 failure = self._failure(name, what, code, error.details() or "", answered)
             if code not in AGAIN or (name == "ListVolumes" and code == "ABORTED"):
                 raise failure
@@ -150,6 +154,16 @@ class Client:
         finally:
             connection.close()
         return None
+
+    def _speaks(self, grpc: ModuleType) -> bool:
+        """Return whether the other end speaks gRPC at this moment."""
+        ready = grpc.channel_ready_future(self._channel)
+        try:
+            ready.result(timeout=min(_GREETING, self._deadline.left()))
+        except grpc.FutureTimeoutError:
+            ready.cancel()
+            return False
+        return True
 
     def _failure(self, name: str, what: str, code: str, words: str, answered: bool) -> DvdcliError:
         said = one_line(self._secrets.masked(words))

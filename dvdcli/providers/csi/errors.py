@@ -37,6 +37,9 @@ _NOT_HEALTHY = (TryAgainError, "the driver is not healthy", _LOOK)
 _CAPABILITY = (
     UsageError, "{what} cannot be had in that way", "another accessMode, fsType or access, or mount options it knows",
 )  # fmt: skip
+_IN_ANOTHER_WAY = (
+    InUseError, "{what} is in use, or cannot be had in that way", "unmount it there, or see accessMode and fsType",
+)  # fmt: skip
 _NO_VOLUME = (NotFoundError, "the driver knows no {what}", "see whether it was deleted elsewhere")
 _HERE_OTHERWISE = (
     DvdcliError, "{what} is on this host already, in another way", "unmount it, then mount it with other options",
@@ -82,11 +85,11 @@ _CALLS: dict[tuple[str, str], _Row] = {
     ),
     ("NodeStageVolume", "NOT_FOUND"): _NO_VOLUME,
     ("NodeStageVolume", "ALREADY_EXISTS"): _HERE_OTHERWISE,
-    ("NodeStageVolume", "FAILED_PRECONDITION"): _CAPABILITY,
+    ("NodeStageVolume", "FAILED_PRECONDITION"): _IN_ANOTHER_WAY,
     ("NodeUnstageVolume", "NOT_FOUND"): _NO_VOLUME,
     ("NodePublishVolume", "NOT_FOUND"): _NO_VOLUME,
     ("NodePublishVolume", "ALREADY_EXISTS"): _HERE_OTHERWISE,
-    ("NodePublishVolume", "FAILED_PRECONDITION"): _CAPABILITY,
+    ("NodePublishVolume", "FAILED_PRECONDITION"): _IN_ANOTHER_WAY,
     ("NodeUnpublishVolume", "NOT_FOUND"): _NO_VOLUME,
     ("NodeGetVolumeStats", "NOT_FOUND"): _NO_VOLUME,
     ("NodeExpandVolume", "INVALID_ARGUMENT"): _CAPABILITY,

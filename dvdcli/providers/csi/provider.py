@@ -74,6 +74,7 @@ class CsiProvider(CsiTerms):
     # Volumes
 
     def _find(self, name: str) -> Entry | None:
+        check_name(name)
         given = self.canonical(self.given)
         wanted = given.get("volumeID", "")
         return self._maker.find(name, wanted, table(given, "context."), self.access(self.given).fields())
