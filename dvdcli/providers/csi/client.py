@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _SHORTEST, _LONGEST = 0.05, 2.0  # seconds between two attempts
 _GREETING = 0.5  # seconds that the other end is given to show that it speaks gRPC
+_SETTINGS, _FRAME = 4, 9  # HTTP/2: a frame's type, and the bytes in front of it
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
 _LAST = 0.01  # seconds before our deadline in which it is ours that has passed, not one of the driver's
 _NEEDED = ("google.protobuf", "grpc")
 _LARGEST = 16 << 20  # bytes of an answer
@@ -105,7 +107,7 @@ class Client:
                 if code in absent:
                     return None
                 # A status that grpc itself made looks like one that was sent.
-                answered = self._speaks(grpc) if code == "UNAVAILABLE" else left > _LAST
+                answered = self._speaks() if code == "UNAVAILABLE" else left > _LAST
                 failure = self._failure(name, what, code, error.details() or "", answered)
             if code not in AGAIN or (name == "ListVolumes" and code == "ABORTED"):
                 raise failure
@@ -155,15 +157,27 @@ class Client:
             connection.close()
         return None
 
-    def _speaks(self, grpc: ModuleType) -> bool:
-        """Return whether the other end speaks gRPC at this moment."""
-        ready = grpc.channel_ready_future(self._channel)
+    def _speaks(self) -> bool:
+        """Return whether the other end speaks HTTP/2 at this moment: it answers our preface with its settings.
+
+        Source: RFC 9113, 3.4 and 4.1.
+        """
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        told = b""
         try:
-            ready.result(timeout=min(_GREETING, self._deadline.left()))
-        except grpc.FutureTimeoutError:
-            ready.cancel()
+            connection.settimeout(max(0.001, min(_GREETING, self._deadline.left())))
+            connection.connect(self.path)
+            connection.sendall(_PREFACE)
+            while len(told) < _FRAME:
+                more = connection.recv(_FRAME - len(told))
+                if not more:
+                    return False
+                told += more
+        except OSError:
             return False
-        return True
+        finally:
+            connection.close()
+        return told[3] == _SETTINGS
 
     def _failure(self, name: str, what: str, code: str, words: str, answered: bool) -> DvdcliError:
         said = one_line(self._secrets.masked(words))
