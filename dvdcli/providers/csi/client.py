@@ -81,7 +81,7 @@ class Client:
         if channel is not None:
             channel.close()
 
-    def call(self, name: str, what: str = "", absent: frozenset[str] = frozenset(), **fields: Any) -> Any:
+    def call(self, name: str, what: str = "", absent: frozenset[str] = frozenset(), /, **fields: Any) -> Any:
         """Return the answer to the call *name* with *fields*; None where the status is one of *absent*.
 
         *what* it is about, for people. Raises DvdcliError, as errors.py has it.
