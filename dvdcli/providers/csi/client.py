@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dvdcli.providers.csi.secrets import Secrets
 
 _SHORTEST, _LONGEST = 0.05, 2.0  # seconds between two attempts
+_NEEDED = ("google.protobuf", "grpc")
 _LARGEST = 16 << 20  # bytes of an answer
 _OPTIONS = (
     ("grpc.default_authority", "localhost"),  # by itself it is the socket's path, which servers in Go refuse
@@ -39,8 +40,8 @@ def grpc_modules() -> tuple[ModuleType, ModuleType]:
     os.environ["GRPC_VERBOSITY"] = "NONE"  # its log would be in the way of the answer on stdout's neighbour
     os.environ.pop("GRPC_TRACE", None)
     try:
-        import grpc
-        from google.protobuf import wrappers_pb2 as _  # of the same extra
+        for module in _NEEDED:
+            __import__(module)
     except ImportError:
         _add_site_packages()
     try:
@@ -96,8 +97,7 @@ class Client:
                 raise self._late(name, what)
             try:
                 send = self._channel.unary_unary(path, type(request).SerializeToString, parse)
-                answer = send(request, timeout=self._deadline.left())
-                return answer
+                return send(request, timeout=self._deadline.left())
             except grpc.RpcError as error:
                 code, answered = error.code().name, "from peer" in str(error.debug_error_string())
                 if code in absent:

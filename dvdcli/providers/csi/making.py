@@ -51,7 +51,7 @@ def check_name(name: str) -> None:
     """Raise UsageError for a name, or an id, that is longer than the specification allows."""
     size = len(name.encode())
     if size > LONGEST:
-        raise UsageError(f"the volume name has {size} bytes", f"a CSI volume's has at most {LONGEST}: take a shorter one")
+        raise UsageError(f"the volume name has {size} bytes", f"a CSI volume's has at most {LONGEST}")
 
 
 class Maker:
@@ -73,7 +73,7 @@ class Maker:
         entry = self._catalogue.load(name)
         if entry is not None and volume_id not in ("", entry.id):
             if entry.is_there:
-                raise UsageError(f"the volume {name!r} is {entry.id}, not {volume_id}", "give the other one its own name")
+                raise UsageError(f"the volume {name!r} is {entry.id}, not {volume_id}", "give that one its own name")
             entry = None
         if entry is not None and not entry.is_there:
             return None
@@ -179,7 +179,8 @@ class Maker:
                 self._catalogue.drop(entry.name)
             raise
         if not answer.volume.volume_id:
-            raise DvdcliError(f"the driver {self._driver.name} gives volume {entry.name} no id", "report that to its maker")
+            what = f"the driver {self._driver.name} gives volume {entry.name} no id"
+            raise DvdcliError(what, "report it to its maker")
         entry.status, entry.dressed = MADE, False
         entry.take(answer.volume)
         self._catalogue.save(entry)

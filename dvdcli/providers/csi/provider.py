@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dvdcli.errors import DvdcliError, InUseError, NotFoundError, UsageError
+from dvdcli.errors import DvdcliError, InUseError, NotFoundError
 from dvdcli.linux import mountinfo
-from dvdcli.providers.base import Info, Mounted, Option, Provider, SizeOption, check_settings
-from dvdcli.providers.csi import access, sockets, usage
-from dvdcli.providers.csi.access import BLOCK, MOUNT, Access
+from dvdcli.providers.base import Info, Mounted, check_settings
+from dvdcli.providers.csi import sockets, usage
+from dvdcli.providers.csi.access import MOUNT, Access
 from dvdcli.providers.csi.catalogue import ADOPTED, Catalogue
 from dvdcli.providers.csi.driver import Driver
 from dvdcli.providers.csi.growing import Grower
-from dvdcli.providers.csi.making import Maker, Wanted, check_name
+from dvdcli.providers.csi.making import Maker, check_name
 from dvdcli.providers.csi.publishing import PUBLISHED, Publisher
 from dvdcli.providers.csi.secrets import Secrets
-from dvdcli.providers.ownership import OWNERSHIP, check_ownership, dress
+from dvdcli.providers.csi.terms import CsiTerms, table
+from dvdcli.providers.ownership import dress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from dvdcli.clock import Deadline
@@ -26,37 +27,8 @@ if TYPE_CHECKING:
     from dvdcli.providers.csi.catalogue import Entry
     from dvdcli.volume import Volume
 
-_TABLES = ("parameter.", "context.")  # options by any name behind it
-
-
-class CsiProvider(Provider):
+class CsiProvider(CsiTerms):
     """The volumes that one CSI driver makes, or has."""
-
-    settings = {  # noqa: RUF012
-        "plugin": Option(str, "", "what the driver calls itself, by default the name that its socket is looked for by"),
-        "endpoint": Option(str, "", "the socket of its node service, instead of looking for its name"),
-        "controller_endpoint": Option(str, "", "the socket of its controller service, where that is another one"),
-        "parameters": Option(dict, {}, "the parameters of new volumes, by the driver's own names"),
-        "mount_flags": Option(list, [], "mount options of all volumes"),
-        "fs_type": Option(str, "", "the file system of volumes, by default the driver's own choice"),
-        "access_mode": Option(str, access.MODES[0], "the access mode of volumes, by the specification's name"),
-        "secrets_file": Option(str, "", "a TOML file with the driver's secrets, which root alone can read", secret=True),
-        "topology": Option(dict, {}, "where new volumes are to be reached from, by default this node's own segments"),
-    }
-    options = {  # noqa: RUF012
-        "size": SizeOption("the size of a new volume, by default the driver's own choice"),
-        "fsType": Option(str, "", "its file system, by default the setting fs_type"),
-        "mountopts": Option(str, "", "mount options, separated by commas; ro for reading only"),
-        "access": Option(str, MOUNT, "what is at its path: mount, a file system, or block, a block device"),
-        "accessMode": Option(str, "", "its access mode, by default the setting access_mode"),
-        "volumeID": Option(str, "", "take this volume of the driver's, made elsewhere, under that name"),
-        "parameter.NAME": Option(str, "", "the parameter NAME of a new volume"),
-        "context.NAME": Option(str, "", "the key NAME of the volume context that goes with volumeID"),
-        **OWNERSHIP,
-    }
-    aliases = {  # noqa: RUF012
-        "newfstype": "fsType", "mountoptions": "mountopts", "access_mode": "accessMode", "volume_id": "volumeID",
-    }  # fmt: skip
 
     def __init__(self, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> None:
         super().__init__(driver, settings, deadline, patience)
@@ -67,20 +39,6 @@ class CsiProvider(Provider):
             self.pinned.update(_found(str(settings.get("plugin") or driver), driver))
         self._catalogue = Catalogue(driver)
         self._made_driver: Driver | None = None
-
-    @classmethod
-    def settings_faults(cls, driver: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, DvdcliError]]:
-        """Return sockets that can be none, and an access mode that is none."""
-        for key in ("endpoint", "controller_endpoint"):
-            if settings.get(key):
-                try:
-                    sockets.path_in(settings[key], f"[drivers.{driver}] {key}")
-                except DvdcliError as fault:
-                    yield key, fault
-        try:
-            access.mode(settings.get("access_mode") or access.MODES[0])
-        except DvdcliError as fault:
-            yield "access_mode", UsageError(f"[drivers.{driver}] access_mode: {fault.message}", fault.hint)
 
     @property
     def _driver(self) -> Driver:
@@ -103,37 +61,9 @@ class CsiProvider(Provider):
         if self._made_driver is not None:
             self._made_driver.close()
 
-    # Options
-
-    def canonical(self, options: Mapping[str, str]) -> dict[str, str]:
-        """Return *options* by the names that we have for them; the names behind a dot are the driver's."""
-        own = {key: value for key, value in options.items() if not _table_of(key)}
-        tables = {f"{_table_of(key)}{key.partition('.')[2]}": options[key] for key in options if _table_of(key)}
-        return {**super().canonical(own), **tables}
-
-    def check(self, options: Mapping[str, str]) -> None:
-        """Raise UsageError for an option that is not known, or a value that is not possible."""
-        given = self.canonical(options)
-        super().check({key: value for key, value in given.items() if not _table_of(key)})
-        check_ownership(self, options)
-        if self.option(options, "access") not in (MOUNT, BLOCK):
-            raise UsageError(f"the volume option access={self.option(options, 'access')} is none of {MOUNT}, {BLOCK}")
-        wanted = self._access(options)
-        if wanted.kind == BLOCK and {"fsType", "uid", "gid", "mode"} & given.keys():
-            raise UsageError("a volume with access=block has no file system of ours", "leave fsType and owner out")
-        check_name(self.option(options, "volumeID"))
-        if _table(given, "context.") and not given.get("volumeID"):
-            raise UsageError("the volume options context.… go with the volume option volumeID", "name the volume")
-
-    def _access(self, options: Mapping[str, str]) -> Access:
-        flags = [*self.pinned.get("mount_flags", ()), *access.words(self.option(options, "mountopts"))]
-        mode = access.mode(self.option(options, "accessMode") or self.pinned.get("access_mode") or access.MODES[0])
-        fs_type = self.option(options, "fsType") or self.pinned.get("fs_type", "")
-        return Access(self.option(options, "access"), mode, fs_type, list(dict.fromkeys(flags)))
-
     def _access_here(self, options: Mapping[str, str]) -> Access:
         """Return how the volume is accessed on this host: the group of its files is the driver's work where it can."""
-        wanted = self._access(options)
+        wanted = self.access(options)
         if "gid" in self.canonical(options) and wanted.kind == MOUNT and self._driver.serves("VOLUME_MOUNT_GROUP"):
             wanted.group = str(self.option(options, "gid"))
         return wanted
@@ -143,7 +73,7 @@ class CsiProvider(Provider):
     def _find(self, name: str) -> Entry | None:
         given = self.canonical(self.given)
         wanted = given.get("volumeID", "")
-        return self._maker.find(name, wanted, _table(given, "context."), self._access(self.given).fields())
+        return self._maker.find(name, wanted, table(given, "context."), self.access(self.given).fields())
 
     def get(self, name: str) -> Info | None:
         """Return the volume *name*, None where there is none: neither by name nor by the driver's id."""
@@ -175,21 +105,12 @@ class CsiProvider(Provider):
         given = self.canonical(options)
         wanted_id = given.get("volumeID", "")
         if wanted_id:
-            entry = self._maker.find(name, wanted_id, _table(given, "context."), self._access(options).fields())
+            entry = self._maker.find(name, wanted_id, table(given, "context."), self.access(options).fields())
             if entry is None:
                 raise NotFoundError(f"the driver {self.driver} has no volume {wanted_id}", "see its storage system")
             self._maker.adopt(entry)
             return
-        self._maker.make(name, self._wanted(options))
-
-    def _wanted(self, options: Mapping[str, str]) -> Wanted:
-        given = self.canonical(options)
-        own = _table(given, "parameter.")
-        asked = {"size": "size" in given, "parameters": bool(own), "capability": bool({"access", "accessMode"} & given.keys())}
-        return Wanted(
-            self.option(options, "size"), {**self.pinned.get("parameters", {}), **own}, self._access(options).fields(),
-            self.pinned.get("topology", {}), frozenset(key for key in asked if asked[key]),
-        )  # fmt: skip
+        self._maker.make(name, self.wanted(options))
 
     def remove(self, name: str) -> None:
         """Have the driver delete the volume; one that is not there is fine."""
@@ -265,7 +186,8 @@ class CsiProvider(Provider):
         try:
             dress(self, path, told)
         except OSError as error:
-            raise DvdcliError(f"{path} cannot be given its owner: {error.strerror}", "leave uid, gid and mode out") from error
+            what = f"{path} cannot be given its owner: {error.strerror}"
+            raise DvdcliError(what, "leave uid, gid and mode out") from error
         entry.dressed = True
         self._catalogue.save(entry)
 
@@ -304,7 +226,7 @@ class CsiProvider(Provider):
             handle.update(usage.proof(path, usage.block_at(path) is not None, handle["namespace"]))
         return Mounted(path, handle)
 
-    def users(self, path: str, handle: Mapping[str, Any]) -> list[str]:
+    def users(self, path: str, handle: Mapping[str, Any]) -> Sequence[str]:
         """Return who uses the volume at *path*, but for the driver itself."""
         return usage.users(path, self.servers(), (*handle.get("own", ()), str(handle.get("staging", ""))))
 
@@ -318,7 +240,7 @@ class CsiProvider(Provider):
         from dvdcli.providers import readiness as common
         from dvdcli.providers.csi import readiness
 
-        new = self._wanted({})
+        new = self.wanted({})
         yield from readiness.check(self._driver, self._catalogue.root, new.capability, new.parameters)
         yield from common.root()
 
@@ -337,14 +259,6 @@ def _found(plugin: str, driver: str) -> dict[str, str]:
             "start it, or name its socket with endpoint in dvdcli.toml",
         )
     return {"plugin": plugin, "endpoint": f"unix://{path}"}
-
-
-def _table_of(key: str) -> str:
-    return next((table for table in _TABLES if key.lower().startswith(table) and len(key) > len(table)), "")
-
-
-def _table(given: Mapping[str, str], table: str) -> dict[str, str]:
-    return {key[len(table) :]: value for key, value in given.items() if key.startswith(table)}
 
 
 def _spelt(segments: Mapping[str, str]) -> str:
