@@ -388,7 +388,7 @@ class CsiWorld(World):
 
     def strays(self) -> list[str]:
         root, attached = self.machine.place.parent, self.attached()
-        places = [*root.glob("[!.]*"), *(path.parent for path in root.glob(".csi/*/staging"))]
+        places = [*root.glob("[!.]*"), *(path.parent for path in root.parent.glob(".csi/*/*/staging"))]
         return [*self.double.stray_devices(), *(str(path) for path in places if path.name not in attached)]
 
     def settle(self) -> None:

@@ -1,11 +1,12 @@
 """The names of a CSI driver's volumes: the specification has no look-up by name, only making one of it again.
 
-    <root>/.csi/<volume>/volume.json    what was asked for, and what the driver answered
-    <root>/.csi/<volume>/staging        where the driver stages it: there from before it is attached to after
-    <root>/<volume>                     where it is published
+    <mounts>/.csi/<plugin>/<volume>/volume.json    what was asked for, and what the driver answered
+    <mounts>/.csi/<plugin>/<volume>/staging        where the driver stages it: from before it is attached to after
+    <mounts>/<driver>/<volume>                     where it is published
 
-<root> is the driver's directory among our mounts, and .csi in it root's alone: what is staged there has the modes of
-a volume. A request is on disk before it is sent, and is sent again as it was: so it finds the volume that it made.
+<mounts> is the directory of our mounts, and .csi in it root's alone: what is staged there has the modes of a volume.
+<plugin> is what the driver calls itself: names are the same whatever it is called in the configuration. A request is on
+disk before it is sent, and is sent again as it was: so it finds the volume that it made.
 """
 
 from __future__ import annotations
@@ -63,16 +64,30 @@ class Entry:
         self.topology = [dict(each.segments) for each in volume.accessible_topology]
 
 
-class Catalogue:
-    """The entries of the driver *driver*. The caller has the lock of the volume that it changes."""
+def published_in(driver: str) -> str:
+    """Return the directory that the volumes of the driver *driver* are published in."""
+    return f"{os.path.realpath(mounts_directory())}/{encode(driver)}"
 
-    def __init__(self, driver: str) -> None:
-        self.root = f"{os.path.realpath(mounts_directory())}/{encode(driver)}"
-        self._home = f"{self.root}/.csi"
+
+def target(driver: str, name: str) -> str:
+    """Return where the volume *name* of the driver *driver* is published."""
+    return f"{published_in(driver)}/{encode(name)}"
+
+
+class Catalogue:
+    """The entries of the driver *driver*, which calls itself *plugin*.
+
+    The caller has the lock of the volume that it changes.
+    """
+
+    def __init__(self, driver: str, plugin: str) -> None:
+        self.driver = driver
+        self._mounts = os.path.realpath(mounts_directory())
+        self._home = f"{self._mounts}/.csi/{encode(plugin)}"
 
     def target(self, name: str) -> str:
         """Return where the volume *name* is published."""
-        return f"{self.root}/{encode(name)}"
+        return target(self.driver, name)
 
     def staging(self, name: str) -> str:
         """Return where the volume *name* is staged."""
@@ -112,15 +127,15 @@ class Catalogue:
             except OSError:
                 return  # never made, or in use: what is mounted there says so
 
-    def begin(self, name: str) -> str:
-        """Make the directory in which the volume *name* is staged, and return it. Raises OSError."""
+    def begin(self, name: str) -> None:
+        """Make the directories in which the volume *name* is staged and published. Raises OSError."""
         self._make(name)
+        make_mountpoint(published_in(self.driver))
         staging = self.staging(name)
         try:
             os.mkdir(staging, 0o750)
         except FileExistsError:
-            pass
-        return staging
+            return
 
     def end(self, name: str) -> None:
         """Take away the directories that the volume *name* was staged and published in, empty ones alone."""
@@ -138,13 +153,11 @@ class Catalogue:
         return "staging" in files.names_in(os.path.dirname(self.staging(name)))
 
     def _make(self, name: str) -> str:
-        if not os.path.isdir(self.root):
-            make_mountpoint(self.root)
-            parent = os.path.dirname(self.root)
-            for path in (parent, os.path.dirname(parent)):
-                files.sync_directory(path)
+        if not os.path.isdir(self._mounts):
+            make_mountpoint(self._mounts)
+            files.sync_directory(os.path.dirname(self._mounts))
         directory = f"{self._home}/{encode(name)}"
-        for path in (self._home, directory):
+        for path in (os.path.dirname(self._home), self._home, directory):
             try:
                 os.mkdir(path, 0o700)
             except FileExistsError:

@@ -7,7 +7,7 @@ from dvdcli.linux import mountinfo
 from dvdcli.providers.base import Info, Mounted, check_settings
 from dvdcli.providers.csi import sockets, usage
 from dvdcli.providers.csi.access import MOUNT, Access
-from dvdcli.providers.csi.catalogue import ADOPTED, Catalogue
+from dvdcli.providers.csi.catalogue import ADOPTED, Catalogue, published_in, target
 from dvdcli.providers.csi.driver import Driver
 from dvdcli.providers.csi.growing import Grower
 from dvdcli.providers.csi.making import Maker, check_name
@@ -37,7 +37,6 @@ class CsiProvider(CsiTerms):
             raise fault
         if not settings.get("endpoint"):
             self.pinned.update(_found(str(settings.get("plugin") or driver), driver))
-        self._catalogue = Catalogue(driver)
         self._made_driver: Driver | None = None
 
     @property
@@ -51,6 +50,10 @@ class CsiProvider(CsiTerms):
             )  # fmt: skip
         self._made_driver.give(self.patience)
         return self._made_driver
+
+    @property
+    def _catalogue(self) -> Catalogue:
+        return Catalogue(self.driver, self._driver.plugin())
 
     @property
     def _maker(self) -> Maker:
@@ -114,9 +117,9 @@ class CsiProvider(CsiTerms):
 
     def remove(self, name: str) -> None:
         """Have the driver delete the volume; one that is not there is fine."""
-        for path in (self._catalogue.target(name), self._catalogue.staging(name)):
-            if mountinfo.at(path, mountinfo.read()) is not None:
-                raise InUseError(f"the volume {name!r} is mounted at {path}", "unmount it first")
+        check_name(name)
+        if self._path(name) or self._catalogue.has_begun(name):  # by whatever name its driver is configured
+            raise InUseError(f"the volume {name!r} is mounted on this host, or half mounted", "unmount it first")
         self._maker.remove(name)
 
     def tidy(self, name: str) -> None:
@@ -135,7 +138,7 @@ class CsiProvider(CsiTerms):
     # Mounts
 
     def _path(self, name: str) -> str:
-        path = self._catalogue.target(name)
+        path = target(self.driver, name)
         there = mountinfo.at(path, mountinfo.read()) is not None or usage.block_at(path) is not None
         return path if there else ""
 
@@ -195,7 +198,8 @@ class CsiProvider(CsiTerms):
         """Unpublish, unstage and detach the volume, each when the one before is proven to be done."""
         if not handle.get("volume_id"):
             return True  # it is on disk before anything is attached
-        return Publisher(self._driver, self._catalogue, volume.name, dict(handle), note, self.deadline).unpublish()
+        catalogue = Catalogue(self.driver, str(handle["id"]).removesuffix(f"/{handle['volume_id']}"))
+        return Publisher(self._driver, catalogue, volume.name, dict(handle), note, self.deadline).unpublish()
 
     def mounted_at(self, volume: Volume, handle: Mapping[str, Any]) -> str:
         """Return where the volume is: what is published at its path is what was noted when it was."""
@@ -211,7 +215,7 @@ class CsiProvider(CsiTerms):
         path = self._path(name)
         handle: dict[str, Any] = {
             "id": f"{self._driver.plugin()}/{entry.id}", "volume_id": entry.id, "context": entry.context,
-            "path": self._catalogue.target(name), "staging": self._catalogue.staging(name), "step": PUBLISHED,
+            "path": target(self.driver, name), "staging": self._catalogue.staging(name), "step": PUBLISHED,
             "namespace": mountinfo.namespace(),
         }  # fmt: skip
         attached = False
@@ -241,7 +245,7 @@ class CsiProvider(CsiTerms):
         from dvdcli.providers.csi import readiness
 
         new = self.wanted({})
-        yield from readiness.check(self._driver, self._catalogue.root, new.capability, new.parameters)
+        yield from readiness.check(self._driver, published_in(self.driver), new.capability, new.parameters)
         yield from common.root()
 
     def scope(self) -> str:

@@ -38,8 +38,8 @@ class CsiTerms(Provider):
         "access": Option(str, MOUNT, "what is at its path: mount, a file system, or block, a block device"),
         "accessMode": Option(str, "", "its access mode, by default the setting access_mode"),
         "volumeID": Option(str, "", "take this volume of the driver's, made elsewhere, under that name"),
-        "parameter.NAME": Option(str, "", "the parameter NAME of a new volume"),
-        "context.NAME": Option(str, "", "the key NAME of the volume context that goes with volumeID"),
+        "parameter.": Option(str, "", "a parameter of a new volume, by the driver's name for it: parameter.type=fast"),
+        "context.": Option(str, "", "what goes with volumeID: a key of its volume context"),
         **OWNERSHIP,
     }
     aliases = {  # noqa: RUF012
@@ -77,6 +77,9 @@ class CsiTerms(Provider):
         check_ownership(self, options)
         if self.option(options, "access") not in (MOUNT, BLOCK):
             raise UsageError(f"the volume option access={self.option(options, 'access')} is none of {MOUNT}, {BLOCK}")
+        for key in _TABLES:
+            if key in given:
+                raise UsageError(f"the volume option {key}={given[key]} has no name", f"{key}NAME=VALUE")
         wanted = self.access(options)
         if wanted.kind == BLOCK and {"fsType", "uid", "gid", "mode"} & given.keys():
             raise UsageError("a volume with access=block has no file system of ours", "leave fsType and owner out")
