@@ -213,7 +213,7 @@ class ThroughTheState(Bench):
         if record is None or not record.claim:
             pytest.skip("its volumes have no identity")
         with pytest.raises(InUseError, match=f"{desk.subject.driver}/v"):
-            desk.mount("v", driver="other-name")  # made again under its name, it is the same one
+            desk.mount("v", driver="other-name", explicit=True)
         assert desk.mounts() == ["v"]
         assert desk.calls.provider().path("v") == path
         desk.unmount("v")
