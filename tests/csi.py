@@ -15,8 +15,10 @@ from tests.expect import refused as told
 from tests.gate import flags
 
 FAILURE, USAGE, NOT_FOUND, IN_USE, TRY_AGAIN = 1, 2, 3, 4, 5
-CREATES = ("CREATE_DELETE_VOLUME",)  # the controller's part of a driver that has nothing to publish
-PLAIN: dict[str, Any] = {"controller": CREATES, "node": (), "contexts": False, "expansion": ""}
+# A driver that has nothing to attach or stage, and volumes that grow while they are not published.
+PLAIN: dict[str, Any] = {
+    "controller": ("CREATE_DELETE_VOLUME", "EXPAND_VOLUME"), "node": (), "contexts": False, "expansion": "OFFLINE",
+}  # fmt: skip
 
 
 def refused(done: Done, code: int, *words: str) -> None:

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from dvdcli.errors import DvdcliError, InUseError
 from dvdcli.linux import mountinfo
 from dvdcli.providers.csi import access, catalogue, client, driver, making, provider
 from dvdcli.testing import ProviderConformance, Subject
@@ -28,7 +29,8 @@ class CsiSubject(Subject):
     longest = 128
     modules = tuple(module.__file__ for module in MODULES)
 
-    def __init__(self, cluster):
+    def __init__(self, cluster, in_use):
+        self.in_use = in_use
         self.double = cluster.driver
         self.below = f"{cluster.root}/state/mounts/"
         self.machine, self.other = cluster.machine("a"), cluster.machine("b")
@@ -70,12 +72,14 @@ class CsiSubject(Subject):
 class OnCsi(ProviderConformance):
     @staticmethod
     def driver():
-        return {}
+        raise NotImplementedError
+
+    in_use = InUseError
 
     @pytest.fixture
     def subject(self, command, monkeypatch):
         cluster = Cluster(command, **self.driver())
-        subject = CsiSubject(cluster)
+        subject = CsiSubject(cluster, self.in_use)
         monkeypatch.setenv("DVDCLI_STATE_DIR", str(cluster.root / "state"))
         yield subject
         assert subject.leftovers() == []
@@ -89,6 +93,8 @@ class TestCsi(OnCsi):
 
 
 class TestPlainCsi(OnCsi):
+    in_use = DvdcliError  # there is no code for it: its words say where
+
     @staticmethod
     def driver():
         return PLAIN

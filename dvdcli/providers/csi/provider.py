@@ -38,6 +38,7 @@ class CsiProvider(CsiTerms):
         if not settings.get("endpoint"):
             self.pinned.update(_found(str(settings.get("plugin") or driver), driver))
         self._made_driver: Driver | None = None
+        self._found: dict[str, Entry] = {}  # what was found or made a moment ago, in this same call of ours
 
     @property
     def _driver(self) -> Driver:
@@ -82,7 +83,10 @@ class CsiProvider(CsiTerms):
     def get(self, name: str) -> Info | None:
         """Return the volume *name*, None where there is none: neither by name nor by the driver's id."""
         entry = self._find(name)
-        return Info(name, self._path(name), entry.size) if entry is not None else None
+        if entry is None:
+            return None
+        self._found[name] = entry
+        return Info(name, self._path(name), entry.size)
 
     def list(self) -> list[Info]:
         """Return all volumes that the driver lists, by name, or by id where they have none here.
@@ -114,7 +118,7 @@ class CsiProvider(CsiTerms):
                 raise NotFoundError(f"the driver {self.driver} has no volume {wanted_id}", "see its storage system")
             self._maker.adopt(entry)
             return
-        self._maker.make(name, self.wanted(options))
+        self._found[name] = self._maker.make(name, self.wanted(options))
 
     def remove(self, name: str) -> None:
         """Have the driver delete the volume; one that is not there is fine."""
@@ -154,8 +158,10 @@ class CsiProvider(CsiTerms):
     def mount(self, volume: Volume, options: Mapping[str, str], handle: Mapping[str, Any], note: Note) -> Mounted:
         """Attach, stage and publish the volume, as far as its driver has these steps."""
         state, name = dict(handle), volume.name
-        entry = self._catalogue.load(name) if state.get("volume_id") else self._find(name)
-        if not state.get("volume_id"):
+        if state.get("volume_id"):
+            entry = self._catalogue.load(name)
+        else:
+            entry = self._found.pop(name, None) or self._find(name)
             if entry is None:
                 raise NotFoundError(f"there is no volume {volume}", "create it first, with dvdcli create")
             state.update(id=f"{self._driver.plugin()}/{entry.id}", volume_id=entry.id, context=entry.context)

@@ -63,8 +63,12 @@ class CsiTerms(Provider):
     def canonical(self, options: Mapping[str, str]) -> dict[str, str]:
         """Return *options* by the names that we have for them; the names behind a dot are the driver's."""
         own = {key: value for key, value in options.items() if not _table_of(key)}
-        tables = {f"{_table_of(key)}{key.partition('.')[2]}": options[key] for key in options if _table_of(key)}
-        return {**super().canonical(own), **tables}
+        found = super().canonical(own)
+        for key in options.keys() - own.keys():
+            name = f"{_table_of(key)}{key.partition('.')[2]}"
+            if found.setdefault(name, options[key]) != options[key]:
+                raise UsageError(f"the volume option {name} is given twice, with two values")
+        return found
 
     def check(self, options: Mapping[str, str]) -> None:
         """Raise UsageError for an option that is not known, or a value that is not possible."""
