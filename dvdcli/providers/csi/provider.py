@@ -213,6 +213,10 @@ class CsiProvider(CsiTerms):
         path = str(handle.get("path", ""))
         return path if path and handle.get("step") == PUBLISHED and usage.is_proven(path, handle) else ""
 
+    def said(self, handle: Mapping[str, Any]) -> str:
+        """Return how full the volume is, and what is wrong with it, by the driver's word."""
+        return self._driver.condition(handle)
+
     def here(self, name: str) -> Mounted | None:
         """Return what this host has of the volume *name*, by the mount table, the catalogue, and the driver."""
         check_name(name)
