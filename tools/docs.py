@@ -186,7 +186,7 @@ def _declared(options: dict[str, Option]) -> list[str]:
         kind = "size" if isinstance(option, SizeOption) else KINDS[option.kind]
         default = f" [default: {_default(option)}]" if _default(option) else ""
         text = f"{option.help[0].upper()}{option.help[1:].rstrip('.')}.{default}"
-        name = f"Cm {mdoc.word(key)}" + (" Ns Ar NAME" if key.endswith(".") else "")  # any name behind it
+        name = f"Cm {mdoc.word(key)}" + ("\\& Ns Ar NAME" if key.endswith(".") else "")  # any name
         rows.append((f"{name} Ns = Ns Ar {kind}", mdoc.paragraph(text)))
     return mdoc.tagged(rows) if rows else ["None."]
 
