@@ -59,7 +59,7 @@ def devices(image: Path) -> list[str]:
     return found
 
 
-def in_use(image: Path, patience: float = 5) -> bool:
+def in_use(image: Path, patience: float = 20) -> bool:
     """Return whether the image's device is still in use, on whichever node, after *patience* seconds."""
     give_up = time.monotonic() + patience
     while devices(image):

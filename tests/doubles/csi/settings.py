@@ -37,6 +37,7 @@ class Settings:
     most_volumes      how many a node can have, 0 for any number
     longest_path      in bytes
     patience          seconds for the kernel to be done with a device
+    forgiven          seconds in which it must be noticed that a caller listens no more
     instant           its volumes are directories, which take no time, and whatever the type of a file system
     ready             what Probe says: "yes", "no", "silent", or the message of an error
     """
@@ -64,7 +65,8 @@ class Settings:
     pool: int = 1 << 40
     most_volumes: int = 0
     longest_path: int = 4095
-    patience: float = 5
+    patience: float = 20
+    forgiven: float = 20
     instant: bool = False
     ready: str = "yes"
 
