@@ -734,3 +734,37 @@ def test_validation(bench):
     multi = {"mount": {}, "access_mode": {"mode": "MULTI_NODE_MULTI_WRITER"}}
     told = bench.node("ValidateVolumeCapabilities", **bench.volume, volume_capabilities=[multi])
     assert (told.HasField("confirmed"), told.message) == (False, "no volume here has MULTI_NODE_MULTI_WRITER")
+
+
+# Drivers that are worse than they should be
+
+
+@like(echoes=("ControllerGetVolume", "ValidateVolumeCapabilities"))
+def test_a_driver_that_knows_every_volume(bench):
+    told = bench.node("ControllerGetVolume", volume_id="none")
+    assert (told.volume.volume_id, told.status.volume_condition.abnormal) == ("none", True)
+    assert bench.node("ValidateVolumeCapabilities", volume_id="none", volume_capabilities=[MOUNT]).HasField("confirmed")
+    bench.create()
+    assert not bench.node("ControllerGetVolume", volume_id=bench.id).status.volume_condition.abnormal
+
+
+@like(forgets=True)
+def test_a_driver_that_forgets(bench):
+    bench.all_the_way()
+    bench.plugin.restart()
+    bench.unpublish()
+    bench.unstage()
+    assert (os.path.ismount(bench.target), os.path.ismount(bench.staging)) == (True, True)
+    for place in (bench.target, bench.staging):
+        subprocess.run(["umount", place], check=True)
+
+
+@like(reckless=True)
+def test_a_driver_that_removes_what_it_finds(bench):
+    bench.all_the_way()
+    subprocess.run(["mount", "--bind", bench.staging, bench.target], check=True)
+    (bench.target / "file").touch()
+    with bench.refused(Code.INTERNAL, "busy", sin=False):
+        bench.unpublish()
+    assert not (bench.staging / "file").exists()
+    subprocess.run(["umount", bench.target], check=True)

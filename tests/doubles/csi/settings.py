@@ -39,6 +39,10 @@ class Settings:
     patience          seconds for the kernel to be done with a device
     forgiven          seconds in which it must be noticed that a caller listens no more
     instant           its volumes are directories, which take no time, and whatever the type of a file system
+    echoes            calls that answer for any volume id, as some drivers' ControllerGetVolume (with an abnormal
+                      condition) and ValidateVolumeCapabilities do
+    forgets           its nodes forget when they are started again, and do nothing about what they have forgotten
+    reckless          a node unmounts one mount from a target, and removes whatever it finds there then
     ready             what Probe says: "yes", "no", "silent", or the message of an error
     """
 
@@ -68,6 +72,9 @@ class Settings:
     patience: float = 20
     forgiven: float = 20
     instant: bool = False
+    echoes: tuple[str, ...] = ()
+    forgets: bool = False
+    reckless: bool = False
     ready: str = "yes"
 
     def write(self, root: Path) -> None:
