@@ -387,9 +387,11 @@ def test_a_volume_that_somebody_uses_in_a_mount_namespace_of_his_own_is_in_use(b
         with bench.refused(Code.FAILED_PRECONDITION, "in use"):
             bench.detach()
         process.communicate()
+    bench.driver.change(patience=20)
     bench.detach()
 
 
+@like(forgiven=0.1)
 def test_two_calls_at_once_on_one_volume(bench):
     bench.create()
     bench.attach()
@@ -405,8 +407,10 @@ def test_two_calls_at_once_on_one_volume(bench):
     held.clear()
     go.clear()
     bench.unstage()
+    bench.driver.change(forgiven=20)
     with bench.refused(Code.DEADLINE_EXCEEDED, sin=False):
-        bench.stage(timeout=0.2)
+        bench.stage(timeout=0.5)
+    held.wait(20)
     with bench.refused(Code.ABORTED, "pending", sin=False):  # its caller has given up, and cannot have known
         bench.stage()
     go.set()
@@ -730,3 +734,37 @@ def test_validation(bench):
     multi = {"mount": {}, "access_mode": {"mode": "MULTI_NODE_MULTI_WRITER"}}
     told = bench.node("ValidateVolumeCapabilities", **bench.volume, volume_capabilities=[multi])
     assert (told.HasField("confirmed"), told.message) == (False, "no volume here has MULTI_NODE_MULTI_WRITER")
+
+
+# Drivers that are worse than they should be
+
+
+@like(echoes=("ControllerGetVolume", "ValidateVolumeCapabilities"))
+def test_a_driver_that_knows_every_volume(bench):
+    told = bench.node("ControllerGetVolume", volume_id="none")
+    assert (told.volume.volume_id, told.status.volume_condition.abnormal) == ("none", True)
+    assert bench.node("ValidateVolumeCapabilities", volume_id="none", volume_capabilities=[MOUNT]).HasField("confirmed")
+    bench.create()
+    assert not bench.node("ControllerGetVolume", volume_id=bench.id).status.volume_condition.abnormal
+
+
+@like(forgets=True)
+def test_a_driver_that_forgets(bench):
+    bench.all_the_way()
+    bench.plugin.restart()
+    bench.unpublish()
+    bench.unstage()
+    assert (os.path.ismount(bench.target), os.path.ismount(bench.staging)) == (True, True)
+    for place in (bench.target, bench.staging):
+        subprocess.run(["umount", place], check=True)
+
+
+@like(reckless=True)
+def test_a_driver_that_removes_what_it_finds(bench):
+    bench.all_the_way()
+    subprocess.run(["mount", "--bind", bench.staging, bench.target], check=True)
+    (bench.target / "file").touch()
+    with bench.refused(Code.INTERNAL, "busy", sin=False):
+        bench.unpublish()
+    assert not (bench.staging / "file").exists()
+    subprocess.run(["umount", bench.target], check=True)

@@ -21,7 +21,6 @@ from google.protobuf.message import Message
 from tests.doubles.csi.books import Args, Books
 from tests.doubles.csi.settings import Settings
 
-FORGIVEN = 1.0  # seconds in which the end of a caller's connection must be noticed
 Code = grpc.StatusCode
 
 
@@ -120,7 +119,7 @@ class Call:
             self.lock = -1
 
     def _pending(self, other: grpc.ServicerContext | None) -> Refusal:
-        give_up = time.monotonic() + FORGIVEN
+        give_up = time.monotonic() + self.settings.forgiven
         while other and other.is_active() and time.monotonic() < give_up:
             time.sleep(0.01)
         kind = Sin if other and other.is_active() else Refusal

@@ -40,9 +40,10 @@ def is_mounted(path: str) -> bool:
     return any(place == path for place, _ in mounts())
 
 
-def unmount(path: str) -> None:
-    """Unmount whatever is mounted at *path*. Raises Refusal where it is in use."""
-    for _ in range([place for place, _ in mounts()].count(path)):
+def unmount(path: str, most: int = 0) -> None:
+    """Unmount whatever is mounted at *path*, or *most* of it. Raises Refusal where it is in use."""
+    there = [place for place, _ in mounts()].count(path)
+    for _ in range(min(most, there) if most else there):
         if LIBC.umount2(os.fsencode(path), 0):
             raise Refusal(Code.INTERNAL, f"umount {path}: {os.strerror(ctypes.get_errno())}")
 
@@ -59,7 +60,7 @@ def devices(image: Path) -> list[str]:
     return found
 
 
-def in_use(image: Path, patience: float = 5) -> bool:
+def in_use(image: Path, patience: float = 20) -> bool:
     """Return whether the image's device is still in use, on whichever node, after *patience* seconds."""
     give_up = time.monotonic() + patience
     while devices(image):

@@ -49,6 +49,11 @@ class Plugin:
 
     def start(self) -> None:
         """Start it, and wait until it serves."""
+        self.launch()
+        self.await_ready()
+
+    def launch(self) -> None:
+        """Start it."""
         self.wanted = True
         self.starts += 1
         line = [sys.executable, "-m", "tests.doubles.csi", self.driver.root, self.name, self.socket, *self.served]
@@ -56,6 +61,10 @@ class Plugin:
             self.process = subprocess.Popen(
                 line, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
             )
+
+    def await_ready(self) -> None:
+        """Wait until it serves."""
+        assert self.process is not None
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"ready\n", (self.driver.root / f"{self.name}.log").read_text()
         if self.driver.supervised:
@@ -114,6 +123,7 @@ class Driver:
         self.replies = self.control.replies
         self.wait_idle = self.control.wait_idle
         self.plugins: dict[str, Plugin] = {}
+        self._launched: list[Plugin] = []
         self.closed = False
         atexit.register(self.close)
         if apart:
@@ -129,7 +139,14 @@ class Driver:
 
     def _start(self, plugin: Plugin) -> Plugin:
         self.plugins[plugin.name] = plugin
-        plugin.start()
+        plugin.launch()
+        if plugin.name != CONTROLLER:
+            for each in self._launched:
+                each.await_ready()
+            self._launched.clear()
+            plugin.await_ready()
+        else:
+            self._launched.append(plugin)  # it is waited for with the first node
         return plugin
 
     @property
@@ -238,7 +255,11 @@ class Driver:
     def restart(self) -> None:
         """Kill the driver's processes and start them again: what they did is on their books."""
         for plugin in self.plugins.values():
-            plugin.restart()
+            plugin.stop()
+        for plugin in self.plugins.values():
+            plugin.launch()
+        for plugin in self.plugins.values():
+            plugin.await_ready()
 
     def lose_power(self, node: str) -> None:
         """Stop a node's plugin, and unmount all that it has mounted."""

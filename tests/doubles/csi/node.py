@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -42,6 +43,8 @@ def stage(call: Call, request: pb.NodeStageVolumeRequest) -> pb.NodeStageVolumeR
 
 def unstage(call: Call, request: pb.NodeUnstageVolumeRequest) -> pb.NodeUnstageVolumeResponse:
     id, place, book = request.volume_id, request.staging_target_path, call.books.read_node(call.node)
+    if call.settings.forgets and id not in book.staged:
+        return pb.NodeUnstageVolumeResponse()
     targets = [target for target in book.published.get(id, {}) if os.path.lexists(target)]
     if targets:
         raise Sin(Code.FAILED_PRECONDITION, f"{id} is still published at {targets}")
@@ -96,13 +99,19 @@ def _mount_target(call: Call, volume: Volume, wanted: Args, request: pb.NodePubl
 
 def unpublish(call: Call, request: pb.NodeUnpublishVolumeRequest) -> pb.NodeUnpublishVolumeResponse:
     id, target, book = request.volume_id, request.target_path, call.books.read_node(call.node)
+    if call.settings.forgets and target not in book.published.get(id, {}):
+        return pb.NodeUnpublishVolumeResponse()
     if id not in call.books.read().volumes and id not in book.published:
         raise Refusal(Code.NOT_FOUND, f"there is no volume {id}")
     owner = next((each for each, targets in book.published.items() if target in targets), id)
     if owner != id:
         raise Sin(Code.INVALID_ARGUMENT, f"{target} is where {owner} is published")
-    disks.unmount(target)
+    disks.unmount(target, 1 if call.settings.reckless else 0)
     call.at("unmounted")
+    if call.settings.reckless:
+        shutil.rmtree(target, ignore_errors=True)
+        if os.path.lexists(target):
+            raise Refusal(Code.INTERNAL, f"remove {target}: device or resource busy")
     if target in book.made and os.path.lexists(target):
         (os.rmdir if stat.S_ISDIR(os.lstat(target).st_mode) else os.unlink)(target)
     call.at("target removed")

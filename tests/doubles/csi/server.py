@@ -16,7 +16,9 @@ from google.protobuf.message import Message
 
 from dvdcli.providers.csi import csi_pb2 as pb
 from tests.doubles.csi import controller, fields, identity, node
+from tests.doubles.csi.books import Books
 from tests.doubles.csi.call import Call, Code, Refusal, Sin, append
+from tests.doubles.csi.settings import Settings
 
 SERVICES: dict[str, dict[str, Callable[[Call, Any], Message]]] = {
     "Identity": identity.RPCS,
@@ -126,6 +128,8 @@ def main() -> int:
     """Serve: ROOT NAME SOCKET SERVICE..., until stdin ends, which is when whoever started it is gone."""
     root, name, path, *served = sys.argv[1:]
     Path(path).unlink(missing_ok=True)
+    if Settings.read(Path(root)).forgets and name in Books(Path(root)).nodes():
+        Books(Path(root)).forget_node(name)
     server = grpc.server(ThreadPoolExecutor(AT_ONCE), options=[("grpc.max_receive_message_length", 1 << 22)])
     server.add_generic_rpc_handlers((Services(Path(root), name, served),))
     server.add_insecure_port(f"unix:{path}")

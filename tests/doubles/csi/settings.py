@@ -37,7 +37,12 @@ class Settings:
     most_volumes      how many a node can have, 0 for any number
     longest_path      in bytes
     patience          seconds for the kernel to be done with a device
+    forgiven          seconds in which it must be noticed that a caller listens no more
     instant           its volumes are directories, which take no time, and whatever the type of a file system
+    echoes            calls that answer for any volume id, as some drivers' ControllerGetVolume (with an abnormal
+                      condition) and ValidateVolumeCapabilities do
+    forgets           its nodes forget when they are started again, and do nothing about what they have forgotten
+    reckless          a node unmounts one mount from a target, and removes whatever it finds there then
     ready             what Probe says: "yes", "no", "silent", or the message of an error
     """
 
@@ -64,8 +69,12 @@ class Settings:
     pool: int = 1 << 40
     most_volumes: int = 0
     longest_path: int = 4095
-    patience: float = 5
+    patience: float = 20
+    forgiven: float = 20
     instant: bool = False
+    echoes: tuple[str, ...] = ()
+    forgets: bool = False
+    reckless: bool = False
     ready: str = "yes"
 
     def write(self, root: Path) -> None:
