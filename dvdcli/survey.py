@@ -65,7 +65,7 @@ def _csi_names() -> list[str]:
 
 
 def volumes(seconds: float = TIMEOUT) -> tuple[list[dict[str, Any]], list[tuple[str, DvdcliError]]]:
-    """Return the volumes of every known driver as {driver, name, mountpoint}, and which drivers failed, and how.
+    """Return the volumes of every known driver, as Info has them with their driver, and which drivers failed, and how.
 
     Each driver has *seconds* to answer; all are asked at once.
     """
@@ -74,7 +74,7 @@ def volumes(seconds: float = TIMEOUT) -> tuple[list[dict[str, Any]], list[tuple[
 
     def ask(index: int) -> None:
         infos = inventory.volumes(names[index], Deadline(seconds))
-        answers[index] = [{"driver": names[index], "name": i.name, "mountpoint": i.mountpoint} for i in infos]
+        answers[index] = [{"driver": names[index], **info.to_json()} for info in infos]
 
     failed = []
     for name, failure in zip(names, parallel.each(ask, range(len(names))), strict=True):

@@ -81,6 +81,10 @@ class Info:
         self.mountpoint = mountpoint
         self.size = size
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what programs are told: the size is null where it is not known."""
+        return {"name": self.name, "mountpoint": self.mountpoint, "size": self.size or None}
+
 
 class Mounted:
     """The outcome of a mount: the absolute *path* on this host, and the provider's *handle* for undoing it.
@@ -222,6 +226,10 @@ class Provider:
 
     def identity(self, handle: Mapping[str, Any]) -> str:
         """Return the storage system's id of the volume of *handle*, which one record alone can have; "" for none."""
+        return ""
+
+    def said(self, handle: Mapping[str, Any]) -> str:
+        """Return what else the storage system says of the mounted volume of *handle*, for people; "" for nothing."""
         return ""
 
     def resize(self, name: str, options: Mapping[str, str]) -> None:

@@ -146,6 +146,20 @@ class Driver:
         found = [entry for entry in self.entries() if entry.volume.volume_id == volume_id]
         return [node for entry in found for node in entry.status.published_node_ids]
 
+    def condition(self, handle: Mapping[str, Any]) -> str:
+        """Return what NodeGetVolumeStats says of the published volume of *handle*, "" where there is no such call."""
+        if not (self.serves("GET_VOLUME_STATS") or self.serves("VOLUME_CONDITION")):
+            return ""
+        volume_id = str(handle["volume_id"])
+        answer = self.node.call(
+            "NodeGetVolumeStats", f"volume {volume_id}", volume_id=volume_id, volume_path=str(handle["path"]),
+            staging_target_path=str(handle.get("staging", "")),
+        )  # fmt: skip
+        told = [f"{each.used} of {each.total} {_name(each, each.unit, 'unit').lower()} used"
+                for each in answer.usage if each.total]  # fmt: skip
+        abnormal = answer.volume_condition.abnormal
+        return ", ".join([*told, *([f"abnormal: {answer.volume_condition.message}"] if abnormal else [])])
+
     def entries(self) -> list[Any]:
         """Return every entry of ListVolumes once, page by page. Raises DvdcliError."""
         for _ in range(_MOST_STARTS):
@@ -175,7 +189,7 @@ class _TokenError(Exception):
     """The driver does not know a token any more that it gave a moment ago."""
 
 
-def _name(message: Any, number: int) -> str:
-    """Return the name of the value *number* of the field `type` of *message*, a number that is too new by itself."""
-    values = message.DESCRIPTOR.fields_by_name["type"].enum_type.values_by_number
+def _name(message: Any, number: int, field: str = "type") -> str:
+    """Return the name of the value *number* of the *field* of *message*; a number that is too new by itself."""
+    values = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number
     return str(values[number].name) if number in values else str(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dvdcli import output
 from dvdcli.errors import DvdcliError, InUseError, NotFoundError
 from dvdcli.linux import mountinfo
 from dvdcli.providers.base import Info, Mounted, check_settings
@@ -172,9 +173,16 @@ class CsiProvider(CsiTerms):
         wanted = self._access_here(options)
         Publisher(self._driver, self._catalogue, name, state, note, self.deadline).publish(wanted)
         if entry is not None and entry.expand and not wanted.read_only:
-            Grower(self._driver, self._catalogue).fill(entry, wanted)
+            self._fill(entry, state["path"], wanted)
         self._dress(entry, state["path"], options, wanted)
         return Mounted(state["path"], state)
+
+    def _fill(self, entry: Entry, path: str, wanted: Access) -> None:
+        """Let the file system grow to the size that its volume has; where it does not, it is tried again next time."""
+        try:
+            Grower(self._driver, self._catalogue).fill(entry, wanted)
+        except DvdcliError as error:
+            output.warn(f"the file system at {path} does not fill its volume: {error}")
 
     def _check_topology(self, entry: Entry) -> None:
         """Raise DvdcliError for a volume that this node certainly does not reach."""
@@ -212,6 +220,10 @@ class CsiProvider(CsiTerms):
         """Return where the volume is: what is published at its path is what was noted when it was."""
         path = str(handle.get("path", ""))
         return path if path and handle.get("step") == PUBLISHED and usage.is_proven(path, handle) else ""
+
+    def said(self, handle: Mapping[str, Any]) -> str:
+        """Return how full the volume is, and what is wrong with it, by the driver's word."""
+        return self._driver.condition(handle)
 
     def here(self, name: str) -> Mounted | None:
         """Return what this host has of the volume *name*, by the mount table, the catalogue, and the driver."""

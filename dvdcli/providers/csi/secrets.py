@@ -34,8 +34,12 @@ class Secrets:
         return {**{key: value for key, value in told.items() if isinstance(value, str)}, **table}
 
     def masked(self, text: str) -> str:
-        """Return *text*, a driver's words, without any secret that was read."""
-        for value in sorted(set(_strings(self._read or {})), key=len, reverse=True):
+        """Return *text*, a driver's words, without any secret, whichever call it was told with."""
+        try:
+            values = set(_strings(self._all()))
+        except DvdcliError:
+            return "its words are not shown: what the secrets in them are cannot be read"
+        for value in sorted(values, key=len, reverse=True):
             if value:
                 text = text.replace(value, MASK)
         return text
