@@ -62,7 +62,7 @@ class Scene:
         if held is not None:
             assert names == (["v"] if held else [])
         if not names:
-            more = ["--explicitcreate"] if self.world.volumes() else self.world.options
+            more = ["--explicitcreate"] if self.world.findable() else self.world.options
             self.world.mount("v", *more)
         place = Path(str(self.world.slots()["v"]["mountpoint"]))
         self.check_data(place)

@@ -127,8 +127,9 @@ def test_killed_before_and_after_every_call(calls, then):
             hit = point.end(killer.process)
             point.world.settle()
             point.double.before = lambda action, moment: None
-            assert (hit.returncode, killer.struck) == (-signal.SIGKILL, True), (number, action, moment)
-            assert point.world.told() == CALLS[calls][:number]
+            told = point.world.told()
+            assert (hit.returncode, killer.struck) == (-signal.SIGKILL, True), (number, action, moment, told, hit)
+            assert told == CALLS[calls][:number]
             if isinstance(point.double, csi.Driver) and again:
                 point.double.restart()  # it was killed as well
             point.finish(hit, f"{moment} {action}, call {number}", then)

@@ -38,6 +38,10 @@ class World:
         """Return the names of the volumes that the storage system has, each as often as it has it."""
         raise NotImplementedError
 
+    def findable(self) -> list[str]:
+        """Return the names of the volumes that dvdcli has to find, rather than make, by what it knows."""
+        return self.volumes()
+
     def attached(self) -> list[str]:
         """Return the names of the volumes that the storage system has attached to this machine, or about to be."""
         raise NotImplementedError
@@ -371,6 +375,15 @@ class CsiWorld(World):
 
     def volumes(self) -> list[str]:
         return sorted(volume.name for volume in self.double.volumes.values())
+
+    def findable(self) -> list[str]:
+        """Leave out what was never heard to be made: a driver has no look-up by name, only making it again."""
+        return [name for name in self.volumes() if self.call("get", name).code == 0]
+
+    def recover(self) -> Done:
+        """Let minutes have passed: before that, a call that nobody heard the end of can still be under way."""
+        self.home.age()
+        return super().recover()
 
     def blank(self, name: str, size: int) -> None:
         self.double.volume(name, size)

@@ -159,8 +159,8 @@ class Driver:
 
     def leave_alone(self) -> None:
         """Let the driver do without the line to its test, which takes time: nothing can be told to it any more."""
-        self.control.close()
         (self.root / "control.sock").unlink()
+        self.control.close()
 
     def change(self, **settings: Any) -> None:
         """Let the driver be another from the next call on."""
