@@ -235,7 +235,7 @@ class CsiProvider(CsiTerms):
         handle: dict[str, Any] = {
             "id": f"{self._driver.plugin()}/{entry.id}", "volume_id": entry.id, "context": entry.context,
             "path": target(self.driver, name), "staging": self._catalogue.staging(name), "step": PUBLISHED,
-            "namespace": mountinfo.namespace(),
+            "namespace": mountinfo.namespace(), "own": [],  # whoever has it besides may be a container
         }  # fmt: skip
         attached = False
         if self._driver.controls("PUBLISH_UNPUBLISH_VOLUME"):
