@@ -97,7 +97,13 @@ class Driver:
 
     def controller_capabilities(self) -> frozenset[str]:
         """Return the names of what the controller can do."""
-        answer = self._once("ControllerGetCapabilities", self.controller)
+        try:
+            answer = self._once("ControllerGetCapabilities", self.controller)
+        except DvdcliError as error:
+            if status_of(error) != "UNIMPLEMENTED":
+                raise
+            what = f"the driver {self.name} has a controller service, which is not at {self.controller.path}"
+            raise DvdcliError(what, "name its socket with controller_endpoint in dvdcli.toml") from error
         return frozenset(_name(each.rpc, each.rpc.type) for each in answer.capabilities)
 
     def serves(self, capability: str) -> bool:

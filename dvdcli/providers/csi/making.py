@@ -74,7 +74,7 @@ class Maker:
         if entry is not None and volume_id not in ("", entry.id):
             if entry.is_there:
                 raise UsageError(f"the volume {name!r} is {entry.id}, not {volume_id}", "give that one its own name")
-            entry = None
+            raise UsageError(f"the volume {name!r} is half made, or half deleted", "finish that, with create or remove")
         if entry is not None and not entry.is_there:
             return None
         if entry is None:

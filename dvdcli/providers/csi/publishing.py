@@ -13,7 +13,7 @@ in the handle before the call is sent; the handle has
     device, inside   what is mounted at the path: the device's number, the path within its file system
     staged           the same of where it is staged, where something is mounted there
     block            the device whose node is at the path, of block access
-    own              where the driver itself has it mounted besides, before anybody was told the path
+    own              where the driver itself has it mounted besides, before anybody was told the path; boot: in which
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import os
 
 from dvdcli import output
 from dvdcli.errors import DvdcliError, InUseError
-from dvdcli.linux import mountinfo, mounting
+from dvdcli.linux import files, mountinfo, mounting
 from dvdcli.linux.blockdev import Device
 from dvdcli.providers.csi import forgotten, usage
 from dvdcli.providers.csi.access import BLOCK
@@ -40,6 +40,8 @@ ATTACHING, STAGING, PUBLISHING, PUBLISHED = "attaching", "staging", "publishing"
 UNPUBLISHING, UNSTAGING, DETACHING = "unpublishing", "unstaging", "detaching"
 _THERE = (ATTACHING, STAGING, PUBLISHING)
 _GONE = frozenset(("NOT_FOUND",))
+_KEPT = frozenset(("id", "volume_id", "context", "unheard"))
+_BOOT = "/proc/sys/kernel/random/boot_id"
 
 
 class Publisher:
@@ -63,8 +65,13 @@ class Publisher:
         """Attach, stage and publish the volume for *access*; each of which may have been done. Raises DvdcliError."""
         if self._state.get("step") in (UNPUBLISHING, UNSTAGING, DETACHING):
             self.unpublish()  # what a killed call has begun to undo: the way there starts at its beginning
+            for key in self._state.keys() - _KEPT:
+                del self._state[key]
         self._refuse_others()
-        self._state["namespace"] = mountinfo.namespace()
+        boot = (files.read(_BOOT) or b"").decode("ascii", "replace").strip()
+        if self._state.get("boot") != boot:
+            self._state.pop("own", None)  # nothing of another boot is mounted
+        self._state.update(namespace=mountinfo.namespace(), boot=boot)
         common = {"volume_id": self._state["volume_id"], "volume_context": self._state["context"]}
         if self._driver.controls("PUBLISH_UNPUBLISH_VOLUME"):
             self._attach(access, common)

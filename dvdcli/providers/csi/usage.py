@@ -43,10 +43,22 @@ def users(path: str, servers: tuple[int, ...], own: Sequence[str]) -> list[str]:
     """Return who uses what is mounted at *path*: who has it mounted elsewhere, or something of it open."""
     device = block_at(path)
     if device is None:
-        return [*map(str, copies(path, servers, own)), *holders.below(path)]
+        return [*map(str, copies(path, servers, own)), *_opening(path, servers)]
     known = [path, *own]
     mounted = [text for text in holders.all_of(device.number) if not _is_server(text, servers)]
     return [*map(str, copies(path, servers, own)), *mounted, *holders.opening([*known, device.path], servers)]
+
+
+def _opening(path: str, servers: tuple[int, ...]) -> list[str]:
+    """Return who has something of what is mounted at *path* open: in any mount namespace, where it is all of a device.
+
+    Of a part of a file system others have other parts open: there our own mount namespace is looked at alone.
+    """
+    there = mountinfo.at(path, mountinfo.read())
+    if there is None or there.root != "/" or not there.has_device:
+        return holders.below(path)
+    found = (text for text in holders.all_of(there.device, path) if " uses " in text)
+    return [text for text in found if not _is_server(text, servers)]
 
 
 def _is_server(text: str, servers: tuple[int, ...]) -> bool:
