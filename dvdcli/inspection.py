@@ -147,9 +147,11 @@ def _users(record: Record) -> list[str]:
     if not record.path or record.boot != boot_id():
         return []
     mount = mountinfo.at(record.path, mountinfo.read())
+    own = tuple(map(str, record.handle.get("own", ())))  # where the driver itself has it mounted
     if mount is not None and mount.root == "/":  # else others have other parts of that file system
-        return holders.all_of(mount.device, record.path)
-    copies = [str(user) for user in mountinfo.users(record.path)]
+        found = holders.all_of(mount.device, record.path)
+        return [text for text in found if not text.endswith(tuple(f" mounted at {path}" for path in own))]
+    copies = [str(user) for user in mountinfo.users(record.path) if user.path not in own]
     return copies + holders.below(record.path)
 
 

@@ -514,6 +514,22 @@ def test_the_example_of_the_manual_is_true(small):
     assert of_page(ROOT / "man/man7/dvdcli-csi.7") == [], "no example that other tests would run without a driver"
 
 
+def test_a_mount_and_an_unmount_ask_for_no_more_than_they_need(machine, driver):
+    done(machine.csi("create"))
+    driver.forget()
+    done(machine.csi("mount"), f"{machine.place}\n")
+    known = ["GetPluginInfo", "GetPluginCapabilities", "ControllerGetCapabilities", "NodeGetCapabilities"]
+    steps = ["ControllerPublishVolume", "NodeStageVolume", "NodePublishVolume"]
+    assert sorted(driver.names()) == sorted([*known, "NodeGetInfo", "ValidateVolumeCapabilities", *steps])
+    assert [name for name in driver.names() if name in steps] == steps
+    driver.forget()
+    done(machine.csi("mount", "v", "--hold=other"), f"{machine.place}\n")
+    done(machine.csi("unmount", "v", "--hold=other"))
+    assert driver.names() == []
+    done(machine.csi("unmount"))
+    assert driver.names() == ["NodeUnpublishVolume", "NodeUnstageVolume", "ControllerUnpublishVolume"]
+
+
 def test_a_plain_driver_has_no_steps_but_its_own(command):
     cluster = Cluster(command, **PLAIN)
     machine = cluster.machine()

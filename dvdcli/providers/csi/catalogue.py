@@ -125,7 +125,7 @@ class Catalogue:
             try:
                 os.rmdir(path)
             except OSError:
-                return  # never made, or in use: what is mounted there says so
+                continue  # never made, or in use: what is mounted there says so
 
     def begin(self, name: str) -> None:
         """Make the directories in which the volume *name* is staged and published. Raises OSError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dvdcli.errors import DvdcliError, TryAgainError
 from dvdcli.linux import unixsockets
 from dvdcli.providers.csi.client import Client
+from dvdcli.providers.csi.errors import status_of
 from dvdcli.providers.csi.secrets import Secrets
 
 TYPE_CHECKING = False
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 _MOST_STARTS = 3  # of one list, whose tokens the driver takes back
 _GONE = frozenset(("NOT_FOUND",))
-# How a driver says of what is no id of its own that it is none.
-_NO_ID = frozenset(("NOT_FOUND", "INVALID_ARGUMENT"))
 
 
 class Driver:
@@ -124,17 +123,34 @@ class Driver:
     # Volumes
 
     def is_there(self, volume_id: str, capability: Mapping[str, Any], context: Mapping[str, str]) -> bool | None:
-        """Return whether the driver has the volume *volume_id*; None where it cannot be asked."""
+        """Return whether the driver has the volume *volume_id*, which somebody has named; None where it does not say.
+
+        There are drivers that know any id that they are asked for: a yes is not proof.
+        """
         if not self.has_controller():
             return None
         what = f"volume {volume_id}"
-        if self.controls("GET_VOLUME"):
-            return self.controller.call("ControllerGetVolume", what, _NO_ID, volume_id=volume_id) is not None
-        answer = self.controller.call(
-            "ValidateVolumeCapabilities", what, _NO_ID, volume_id=volume_id, volume_context=dict(context),
-            volume_capabilities=[capability],
-        )  # fmt: skip
-        return answer is not None
+        try:
+            answer = self.controller.call(
+                "ValidateVolumeCapabilities", what, _GONE, volume_id=volume_id, volume_context=dict(context),
+                volume_capabilities=[capability],
+            )  # fmt: skip
+            return answer is not None
+        except DvdcliError as error:
+            if status_of(error) != "UNIMPLEMENTED":
+                raise
+        if not self.controls("GET_VOLUME"):
+            return None
+        answer = self.controller.call("ControllerGetVolume", what, _GONE, volume_id=volume_id)
+        if answer is None:
+            return False
+        return None if answer.status.volume_condition.abnormal else True
+
+    def lists(self, volume_id: str) -> bool:
+        """Return whether the driver lists a volume *volume_id*, which may be no id at all."""
+        if not self.controls("LIST_VOLUMES"):
+            return False
+        return any(entry.volume.volume_id == volume_id for entry in self.entries())
 
     def nodes_of(self, volume_id: str) -> list[str] | None:
         """Return the ids of the nodes that the volume *volume_id* is attached to; None where nobody can tell."""

@@ -67,7 +67,7 @@ class Maker:
         """Return what *name* means, None for nothing: an entry, *volume_id* where it is not "", or an id of its own.
 
         What is no entry yet has the *context* of the call. The driver is asked whether the volume is there, where it
-        can be asked.
+        can be asked; an id as a name needs its list.
         """
         check_name(name)
         entry = self._catalogue.load(name)
@@ -77,12 +77,12 @@ class Maker:
             entry = None
         if entry is not None and not entry.is_there:
             return None
-        known = entry is not None or bool(volume_id)
         if entry is None:
             entry = Entry(name, ADOPTED, volume_id=volume_id or name)
             entry.context = dict(context)
-        there = self._driver.is_there(entry.id, capability, entry.context)
-        return entry if there or (there is None and known) else None
+            if not volume_id:  # a name is an id only by the driver's list: it may say yes to any
+                return entry if self._driver.lists(name) else None
+        return None if self._driver.is_there(entry.id, capability, entry.context) is False else entry
 
     def make(self, name: str, wanted: Wanted) -> Entry:
         """Make the volume *name*, or return the one that is there, if it is as *wanted*."""
@@ -131,7 +131,7 @@ class Maker:
         self.complete(name)
         entry = self._catalogue.load(name)
         if entry is None:
-            if self._driver.is_there(name, {"access_mode": {"mode": "SINGLE_NODE_WRITER"}, "mount": {}}, {}):
+            if self._driver.lists(name):
                 self._delete(Entry(name, ADOPTED, volume_id=name))
             return
         if entry.status == ADOPTED and entry.id != name:

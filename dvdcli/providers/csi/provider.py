@@ -171,7 +171,7 @@ class CsiProvider(CsiTerms):
                 note(state)  # its claim first: another record can have that volume
                 self._maker.adopt(entry)
         wanted = self._access_here(options)
-        Publisher(self._driver, self._catalogue, name, state, note, self.deadline).publish(wanted)
+        Publisher(self._driver, self._catalogue, name, state, note, self.guard).publish(wanted)
         if entry is not None and entry.expand and not wanted.read_only:
             self._fill(entry, state["path"], wanted)
         self._dress(entry, state["path"], options, wanted)
@@ -214,7 +214,7 @@ class CsiProvider(CsiTerms):
         if not handle.get("volume_id"):
             return True  # it is on disk before anything is attached
         catalogue = Catalogue(self.driver, str(handle["id"]).removesuffix(f"/{handle['volume_id']}"))
-        return Publisher(self._driver, catalogue, volume.name, dict(handle), note, self.deadline).unpublish()
+        return Publisher(self._driver, catalogue, volume.name, dict(handle), note, self.guard).unpublish()
 
     def mounted_at(self, volume: Volume, handle: Mapping[str, Any]) -> str:
         """Return where the volume is: what is published at its path is what was noted when it was."""
@@ -235,7 +235,7 @@ class CsiProvider(CsiTerms):
         handle: dict[str, Any] = {
             "id": f"{self._driver.plugin()}/{entry.id}", "volume_id": entry.id, "context": entry.context,
             "path": target(self.driver, name), "staging": self._catalogue.staging(name), "step": PUBLISHED,
-            "namespace": mountinfo.namespace(),
+            "namespace": mountinfo.namespace(), "own": [],  # whoever has it besides may be a container
         }  # fmt: skip
         attached = False
         if self._driver.controls("PUBLISH_UNPUBLISH_VOLUME"):

@@ -11,6 +11,7 @@ in the handle before the call is sent; the handle has
     node             the id of this host, where it was attached; publish_context: what the driver said of that
     staging, path    where it is staged and published; namespace: in which mount namespace
     device, inside   what is mounted at the path: the device's number, the path within its file system
+    staged           the same of where it is staged, where something is mounted there
     block            the device whose node is at the path, of block access
     own              where the driver itself has it mounted besides, before anybody was told the path
 """
@@ -23,14 +24,13 @@ from dvdcli import output
 from dvdcli.errors import DvdcliError, InUseError
 from dvdcli.linux import mountinfo, mounting
 from dvdcli.linux.blockdev import Device
-from dvdcli.providers.csi import usage
+from dvdcli.providers.csi import forgotten, usage
 from dvdcli.providers.csi.access import BLOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from dvdcli.clock import Deadline
     from dvdcli.providers.base import Note
     from dvdcli.providers.csi.access import Access
     from dvdcli.providers.csi.catalogue import Catalogue
@@ -46,14 +46,15 @@ class Publisher:
     """The steps of the volume *name* of *driver*, whose *state* is the handle."""
 
     def __init__(
-        self, driver: Driver, catalogue: Catalogue, name: str, state: dict[str, Any], note: Note, deadline: Deadline
+        self, driver: Driver, catalogue: Catalogue, name: str, state: dict[str, Any], note: Note, guard: int
     ) -> None:
         self._driver = driver
         self._catalogue = catalogue
         self._name = name
         self._state = state
         self._note = note
-        self._deadline = deadline
+        self._deadline = driver.deadline
+        self._guard = guard
         self._what = f"volume {state['volume_id']}"
 
     # There
@@ -122,7 +123,9 @@ class Publisher:
                 f"the driver {self._driver.name} says that {self._what} is published, and {what} at {path}",
                 f"a driver in a container needs {os.path.dirname(path)} with mount propagation: see dvdcli check",
             )
-        self._state.update(found, step=PUBLISHED)
+        staging = self._state.get("staging")
+        staged = usage.proof(staging, False, self._state["namespace"]) if staging else {}
+        self._state.update(found, step=PUBLISHED, staged=staged)
         self._state.pop("unheard", None)
         self._own(path)
 
@@ -163,13 +166,17 @@ class Publisher:
             return
         if usage.proof(path, False, self._namespace()) or usage.block_at(path) is not None:
             usage.await_unused(path, self._servers(), self._own(path), self._deadline)
+        if forgotten.layers(path, self._namespace()) > 1:  # there are drivers that delete what they find under one
+            self._clear(path, self._state, 1)
         self._begin(UNPUBLISHING)
         with output.step(f"unpublishing {self._what}", self._deadline):
             answer = self._driver.node.call(
                 "NodeUnpublishVolume", self._what, _GONE, volume_id=self._state["volume_id"], target_path=path
             )
         said = f"{self._what} is unpublished" if answer is not None else f"there is no {self._what}"
-        usage.await_gone(path, self._namespace(), said, self._deadline)
+        if not usage.is_gone(path, self._namespace(), self._deadline):
+            self._clear(path, self._state, 0)
+        usage.check_gone(path, self._namespace(), said)
         device = usage.block_at(path)
         if device is not None:
             what = f"the node of {device} is at {path} still, though the driver says that {said}"
@@ -187,7 +194,16 @@ class Publisher:
                 "NodeUnstageVolume", self._what, _GONE, volume_id=self._state["volume_id"], staging_target_path=staging
             )
         said = f"{self._what} is unstaged" if answer is not None else f"there is no {self._what}"
-        usage.await_gone(staging, self._namespace(), said, self._deadline)
+        if not usage.is_gone(staging, self._namespace(), self._deadline):
+            self._clear(staging, self._state.get("staged", {}), 0)
+        usage.check_gone(staging, self._namespace(), said)
+
+    def _clear(self, path: str, noted: dict[str, Any], keep: int) -> None:
+        """Unmount what the driver has forgotten at *path*, but for the *keep* lowest mounts. Raises DvdcliError."""
+        if self._namespace() == mountinfo.namespace():
+            forgotten.unmount(path, noted, keep, self._deadline, self._guard)
+        if forgotten.layers(path, self._namespace()) > max(keep, 1):
+            raise DvdcliError(f"mounts are on top of each other at {path}", "unmount the upper ones by hand")
 
     def _detach(self, node: str) -> None:
         device = self._device()

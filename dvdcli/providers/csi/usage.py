@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dvdcli.linux.mountinfo import Mount, User
 
 _MOST = 5  # that are named
-_SETTLING = 2.0  # seconds that a mount is given to be gone, of a driver that says it is
+_SETTLING = 1.0  # seconds that a mount is given to be gone, of a driver that says it is
 
 
 def block_at(path: str) -> Device | None:
@@ -64,19 +64,24 @@ def await_unused(path: str, servers: tuple[int, ...], own: Sequence[str], deadli
         pause = min(pause * 2, 0.5)
 
 
-def await_gone(path: str, namespace: str, what: str, deadline: Deadline) -> None:
-    """Return when nothing is mounted at *path* in the mount namespace *namespace*, *what* the driver has said.
-
-    Raises DvdcliError where something is.
-    """
+def is_gone(path: str, namespace: str, deadline: Deadline) -> bool:
+    """Return whether nothing is mounted at *path* in the mount namespace *namespace*, or soon nothing is."""
     patience = deadline.sooner(_SETTLING)
-    while (there := mountinfo.at(path, mountinfo.read_in(namespace))) is not None:
+    while mountinfo.at(path, mountinfo.read_in(namespace)) is not None:
         if not patience.left():
-            raise DvdcliError(
-                f"{there.source or there.device} is mounted at {path} still, though the driver says that {what}",
-                "see the driver's log; nothing more is undone before it is gone",
-            )
+            return False
         clock.sleep(0.02)
+    return True
+
+
+def check_gone(path: str, namespace: str, said: str) -> None:
+    """Raise DvdcliError where something is mounted at *path*, whatever the driver has *said*."""
+    there = mountinfo.at(path, mountinfo.read_in(namespace))
+    if there is not None:
+        raise DvdcliError(
+            f"{there.source or there.device} is mounted at {path} still, though the driver says that {said}",
+            "see the driver's log; nothing more is undone before it is gone",
+        )
 
 
 def proof(path: str, block: bool, namespace: str) -> dict[str, Any]:
