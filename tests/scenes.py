@@ -76,12 +76,12 @@ class Scene:
         where = f"{self.scene}, {then}, at {point}: exit {hit.returncode}, {hit.stderr!r}, {self.world.told()}"
         try:
             self.look()
-            run = (lambda: walking.again(self)) if then == AGAIN else self.home.recover
-            done = self.world.patiently(run)
+            again = then == AGAIN
+            done = self.world.patiently(lambda: walking.again(self)) if again else self.world.recover()
             assert done.code == 0, done
             last = self.world.recover()
             assert (last.code, last.out) == (0, ""), last
-            held = self.verb == "mount" if then == AGAIN else None
+            held = self.verb == "mount" if again else None
             self.check(held)
             self.world.close()
         except BaseException as error:
