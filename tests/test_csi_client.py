@@ -401,6 +401,21 @@ def test_a_driver_of_another_name_is_refused(home, driver):
     assert "ListVolumes" not in driver.names()
 
 
+def test_a_controller_that_is_on_another_socket_is_asked_for(home, driver):
+    as_driver(home, driver)
+    driver.always["ControllerGetCapabilities"] = fail("UNIMPLEMENTED", "unknown service csi.v1.Controller")
+    line = refused(home.run("list", "--volumedriver=any"), FAILURE)
+    assert "has a controller service, which is not at" in line
+    assert "controller_endpoint" in line
+
+
+def test_what_the_driver_is_doing_is_not_undone_behind_its_back(driver, connect):
+    """Of an operation that is pending the driver's words are told, not a guess of ours."""
+    driver.always["NodeUnpublishVolume"] = fail("ABORTED", "a NodePublishVolume of v is under way")
+    with pytest.raises(TryAgainError, match="a NodePublishVolume of v is under way"):
+        connect(0.2).call("NodeUnpublishVolume", "volume v", frozenset(("NOT_FOUND",)), volume_id="v")
+
+
 def test_a_driver_that_is_missing_is_waited_for_at_a_mount_and_then_named(home):
     as_driver(home, None)
     done = home.run("mount", *flags("v", "any"), "--timeout=1")
