@@ -20,7 +20,7 @@ pytestmark = pytest.mark.root
 
 TRY_AGAIN = 5
 FOUND = ["queryIdByKey", "Volume"]
-PLUGIN = ["GetPluginInfo", "GetPluginCapabilities", "ControllerGetCapabilities"]
+PLUGIN = ["GetPluginInfo", "GetPluginCapabilities"]
 PUBLISH = ["NodeGetInfo", "ControllerPublishVolume", "NodeGetCapabilities", "NodeStageVolume", "NodePublishVolume"]
 UNPUBLISH = ["NodeUnpublishVolume", "NodeUnstageVolume", "ControllerUnpublishVolume"]
 PLAIN = "csi that only publishes"
@@ -39,11 +39,11 @@ CALLS = {
                                       "logout"],
     ("scaleio", "unmount"): ["login", "removeMappedSdc", "logout"],
     ("scaleio", "recover"): ["login", "removeMappedSdc", "logout"],
-    ("csi", "first mount"): [*PLUGIN, "ControllerGetVolume", "CreateVolume", *PUBLISH],
-    ("csi", "mount"): [*PLUGIN, "ControllerGetVolume", *PUBLISH],
+    ("csi", "first mount"): [*PLUGIN, "ControllerGetCapabilities", "ListVolumes", "CreateVolume", *PUBLISH],
+    ("csi", "mount"): [*PLUGIN, "ValidateVolumeCapabilities", "ControllerGetCapabilities", *PUBLISH],
     ("csi", "unmount"): UNPUBLISH,
     ("csi", "recover"): UNPUBLISH,
-    (PLAIN, "first mount"): [*PLUGIN, "ValidateVolumeCapabilities", "CreateVolume", "NodeGetCapabilities",
+    (PLAIN, "first mount"): [*PLUGIN, "ControllerGetCapabilities", "CreateVolume", "NodeGetCapabilities",
                              "NodePublishVolume"],
     (PLAIN, "unmount"): ["NodeUnpublishVolume"],
 }  # fmt: skip
