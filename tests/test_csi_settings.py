@@ -213,7 +213,8 @@ def test_the_owner_of_a_new_volume_is_the_one_that_was_asked_for_and_no_later_on
     ({"sise": "1G"}, "size"), ({"parameter.": "x"}, "parameter."), ({"access": "raw"}, "mount, block"),
     ({"accessMode": "RWW"}, "RWX"), ({"access": "block", "fsType": "xfs"}, "fsType"), ({"mode": "999"}, "mode"),
     ({"context.a": "b"}, "volumeID"), ({"volumeID": "v" * 129}, "128"), ({"size": "large"}, "size"),
-    ({"parameter.a": "x" * 5000}, "4096"),
+    ({"parameter.a": "x" * 5000}, "4096"), ({"mountopts": "loop=/etc/shadow"}, "mount option"),
+    ({"mountopts": "x-mount.mkdir"}, "mount option"), ({"fsType": "fuse.sh#id"}, "fsType"),
 ])  # fmt: skip
 def test_an_option_that_cannot_be_is_refused_before_anything_is_made(machine, driver, options, words):
     refused(machine.csi("mount", "v", *machine.opts(**options)), USAGE, words)

@@ -29,11 +29,6 @@ def mode(word: str) -> str:
     return name
 
 
-def words(text: str) -> list[str]:
-    """Return the mount options in *text*, which has commas in between."""
-    return [word for word in (each.strip() for each in text.split(",")) if word]
-
-
 class Access:
     """How one volume is accessed: *kind*, one of the words above, and *mode*, an access mode's name.
 

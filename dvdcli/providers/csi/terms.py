@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dvdcli.errors import DvdcliError, UsageError
+from dvdcli.linux import filesystems
 from dvdcli.providers.base import Option, Provider, SizeOption
 from dvdcli.providers.csi import access, sockets
 from dvdcli.providers.csi.access import BLOCK, MOUNT, Access
@@ -80,6 +81,11 @@ class CsiTerms(Provider):
         for key in _TABLES:
             if key in given:
                 raise UsageError(f"the volume option {key}={given[key]} has no name", f"{key}NAME=VALUE")
+        # A task can choose these: the operator's own mount_flags and fs_type are free.
+        filesystems.check_options(self.option(options, "mountopts"), list(filesystems.FILE_SYSTEMS.values()))
+        fs_type = self.option(options, "fsType")
+        if fs_type and not (fs_type.isascii() and fs_type.isalnum()):
+            raise UsageError(f"the volume option fsType={fs_type} is no file system's name", "such as ext4 or xfs")
         wanted = self.access(options)
         if wanted.kind == BLOCK and {"fsType", "uid", "gid", "mode"} & given.keys():
             raise UsageError("a volume with access=block has no file system of ours", "leave fsType and owner out")
@@ -89,7 +95,7 @@ class CsiTerms(Provider):
 
     def access(self, options: Mapping[str, str]) -> Access:
         """Return how a volume with *options* is accessed. Raises UsageError."""
-        flags = [*self.pinned.get("mount_flags", ()), *access.words(self.option(options, "mountopts"))]
+        flags = [*self.pinned.get("mount_flags", ()), *filesystems.split_options(self.option(options, "mountopts"))]
         mode = access.mode(self.option(options, "accessMode") or self.pinned.get("access_mode") or access.MODES[0])
         fs_type = self.option(options, "fsType") or self.pinned.get("fs_type", "")
         return Access(self.option(options, "access"), mode, fs_type, list(dict.fromkeys(flags)))
