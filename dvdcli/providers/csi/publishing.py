@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 
 from dvdcli import output
-from dvdcli.errors import DvdcliError, InUseError
+from dvdcli.errors import DvdcliError, InUseError, StateError
 from dvdcli.linux import files, mountinfo, mounting
 from dvdcli.linux.blockdev import Device
 from dvdcli.providers.csi import forgotten, usage
@@ -111,6 +111,17 @@ class Publisher:
         self._state.update(known, step=step)
         self._note(self._state)
 
+    def _begin_back(self, step: str) -> None:
+        """Note that *step* of the way back is begun, if the disk has room: letting go needs none.
+
+        What is not noted is done again by the next call, where that is what it was.
+        """
+        self._state["step"] = step
+        try:
+            self._note(self._state)
+        except (StateError, OSError) as error:
+            output.debug(f"{self._what}: {step} is not on record: {error}")
+
     def _refuse_others(self) -> None:
         """Raise DvdcliError where something is mounted at the volume's path that no call of ours can have put there."""
         path = self._catalogue.target(self._name)
@@ -175,7 +186,7 @@ class Publisher:
             usage.await_unused(path, self._servers(), self._own(path), self._deadline)
         if forgotten.layers(path, self._namespace()) > 1:  # there are drivers that delete what they find under one
             self._clear(path, self._state, 1)
-        self._begin(UNPUBLISHING)
+        self._begin_back(UNPUBLISHING)
         with output.step(f"unpublishing {self._what}", self._deadline):
             answer = self._driver.node.call(
                 "NodeUnpublishVolume", self._what, _GONE, volume_id=self._state["volume_id"], target_path=path
@@ -195,7 +206,7 @@ class Publisher:
         if mountinfo.at(staging, mountinfo.read_in(self._namespace())) is not None:
             own = (*self._state.get("own", ()), self._state.get("path", ""))
             usage.await_unused(staging, self._servers(), own, self._deadline)
-        self._begin(UNSTAGING)
+        self._begin_back(UNSTAGING)
         with output.step(f"unstaging {self._what}", self._deadline):
             answer = self._driver.node.call(
                 "NodeUnstageVolume", self._what, _GONE, volume_id=self._state["volume_id"], staging_target_path=staging
@@ -217,7 +228,7 @@ class Publisher:
         if device is not None:
             with output.step(f"waiting until {device} is free", self._deadline):
                 mounting.await_free(device, self._deadline)
-        self._begin(DETACHING)
+        self._begin_back(DETACHING)
         with output.step(f"detaching {self._what}", self._deadline):
             answer = self._driver.controller.call(
                 "ControllerUnpublishVolume", self._what, _GONE, volume_id=self._state["volume_id"], node_id=node
