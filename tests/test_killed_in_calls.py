@@ -128,6 +128,7 @@ def test_killed_before_and_after_every_call(calls, then):
             point.world.settle()
             point.double.before = lambda action, moment: None
             told = point.world.told()
+            assert killer.seen == len(told), (number, action, moment, told, point.double.faults)
             assert (hit.returncode, killer.struck) == (-signal.SIGKILL, True), (number, action, moment, told, hit)
             assert told == CALLS[calls][:number]
             if isinstance(point.double, csi.Driver) and again:

@@ -41,6 +41,7 @@ class Talk:
     """The line to the test that runs the driver, who can have it do something at each moment of a call."""
 
     def __init__(self, root: Path, rpc: str, node: str) -> None:
+        self.root = root
         self.rpc = rpc
         self.node = node
         self.line: socket.socket | None = None
@@ -60,6 +61,8 @@ class Talk:
         answer = b""
         while not answer.endswith(b"\n"):
             more = self.line.recv(65536)
+            if not more and (self.root / "control.sock").exists():
+                raise ConnectionError("the line to the test broke")
             if not more:
                 return {}  # the test is over
             answer += more

@@ -102,7 +102,7 @@ class Control:
         try:
             with line, line.makefile("rb") as file:
                 self._converse(line, file)
-        except OSError:
+        except (BrokenPipeError, ConnectionResetError):
             pass  # the driver's process was killed
         except Exception as error:
             self.failures.append(f"{type(error).__name__}: {error}")

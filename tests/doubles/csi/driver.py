@@ -294,6 +294,7 @@ class Driver:
             plugin.stop()
         for node in self.books.nodes():
             self.lose_power(node)
+        (self.root / "control.sock").unlink(missing_ok=True)
         self.control.close()
 
     def remove(self) -> None:
