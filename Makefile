@@ -14,7 +14,7 @@
 # make bench   what is claimed about speed, measured side by side
 VENV := .venv
 PY := $(VENV)/bin/python3
-SOURCES := $(shell find bin dvdcli -name '*.py' -o -path 'bin/dvdcli') pyproject.toml README.md LICENSE \
+SOURCES := $(shell find bin dvdcli -name '*.py' -o -name '*.proto' -o -path 'bin/dvdcli') hatch_build.py pyproject.toml README.md LICENSE \
     $(wildcard man/man?/* completions/*)
 
 .PHONY: demo test check audit lock docs dist check-isolators bench crash-walk crash-walk-steps soak fuzz picture clean

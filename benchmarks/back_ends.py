@@ -1,9 +1,15 @@
-"""What dvdcli adds to a mount from EBS and from ScaleIO: whole processes against doubles that answer at once.
+"""What dvdcli adds to a mount from EBS, ScaleIO and a CSI driver: whole processes against doubles that answer at once.
 
 The volume is there and has a file system. "x bare" is the ratio to `python3 -I -S -c pass` with the same interpreter;
-the limits are those of a machine on which that takes 7 ms: 450 ms for EBS, 250 for ScaleIO. Calls are what the double
-counted, memory is the peak of the process and the programs that it ran. Needs root, loop devices and openssl; exits 1
-where a limit is missed.
+the limits are those of a machine on which that takes 7 ms: 450 ms for EBS, 250 for ScaleIO and CSI. Calls are what the
+double counted, memory is the peak of the process and the programs that it ran. Needs root, loop devices and openssl;
+exits 1 where a limit is missed.
+
+A CSI driver that attaches and stages has to be asked for a mount, by its specification, what it can do (three calls,
+of plugin, controller and node), which node this is, and three steps to the mount; for an unmount three steps back, of
+which those that the record tells nothing of need what it can do again. The row `csi least` is a Python program of our
+interpreter that makes those calls of a mount or an unmount and no other, and does nothing else. dvdcli asks two more
+for a mount, what the driver calls itself and whether the volume is still there, and four less for an unmount.
 """
 
 import json
@@ -14,11 +20,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # -I leaves them out
 import surroundings  # noqa: E402
 
+from tests.doubles.csi import Driver  # noqa: E402
 from tests.doubles.ec2 import Ec2  # noqa: E402
 from tests.doubles.scaleio import Gateway  # noqa: E402
 
@@ -28,6 +36,8 @@ BARE = 7.0  # ms
 LIMITS = {  # by driver: ms of a mount, MiB, calls of a mount and of an unmount
     "ebs": (450.0, 90.0, {"mount": 5, "unmount": 4}),
     "scaleio": (250.0, None, {"mount": 6}),
+    "csi": (250.0, 90.0, {"mount": 9, "unmount": 3}),
+    "csi least": (None, None, {}),
 }
 
 
@@ -42,15 +52,19 @@ def run(argv: list[str], env: dict[str, str]) -> tuple[float, float]:
     return milliseconds, usage.ru_maxrss / 1024
 
 
-def measure(driver: str, calls: list, env: dict[str, str]) -> dict[str, tuple[float, float, float, int]]:
-    """Return, by verb, the median ratio to the bare interpreter, the median in ms, the peak in MiB, the calls."""
+def measure(driver: str, calls: Any, env: dict[str, str], *instead: str) -> dict[str, tuple[float, float, float, int]]:
+    """Return, by verb, the median ratio to the bare interpreter, the median in ms, the peak in MiB, the calls.
+
+    *instead* of dvdcli another program is given the verb.
+    """
     times: dict[str, list[float]] = {"bare": [], "mount": [], "unmount": []}
     memory, count = {"mount": 0.0, "unmount": 0.0}, {}
     for turn in range(-WARM_UP, RUNS):
         found = {"bare": run([str(surroundings.PYTHON), "-I", "-S", "-c", "pass"], env)[0]}
         for verb in memory:
             calls.clear()
-            found[verb], peak = run([str(COMMAND), verb, f"--volumedriver={driver}", "--volumename=measured"], env)
+            line = [str(COMMAND), verb, f"--volumedriver={driver}", "--volumename=measured"]
+            found[verb], peak = run([*instead, verb] if instead else line, env)
             memory[verb], count[verb] = max(memory[verb], peak), len(calls)
         if turn >= 0:
             for label, milliseconds in found.items():
@@ -64,7 +78,7 @@ def row(driver: str, verb: str, measured: tuple[float, float, float, int]) -> tu
     """Return a line of the table, and whether a limit is missed."""
     ratio, median, peak, calls = measured
     wall, memory, most = LIMITS[driver]
-    limits = (wall / BARE if verb == "mount" else None, memory, most.get(verb))
+    limits = (wall / BARE if wall and verb == "mount" else None, memory, most.get(verb))
     words, over = [f"{driver}: {verb}", f"{median:.0f}"], False
     for value, limit in zip((ratio, peak, calls), limits, strict=True):
         missed = limit is not None and value > limit
@@ -117,15 +131,47 @@ def scaleio(root: Path) -> dict[str, tuple[float, float, float, int]]:
         gateway.close()
 
 
+class Asked:
+    """What a CSI driver was asked, as the list that it is for the others."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+
+    def clear(self) -> None:
+        self.driver.forget()
+
+    def __len__(self) -> int:
+        return len(self.driver.calls)
+
+
+def csi(root: Path, least: bool = False) -> dict[str, tuple[float, float, float, int]]:
+    """Measure a CSI driver that attaches and stages; with *least* not dvdcli, but who makes the calls alone."""
+    driver = Driver(root / "csi", instant=True)
+    try:
+        driver.leave_alone()
+        plugin = driver.node()
+        text = f'[drivers.csi]\nprovider = "csi"\nendpoint = "{plugin.endpoint}"\n'
+        (root / "dvdcli.toml").write_text(text)
+        program = (str(surroundings.PYTHON), "-I", str(ROOT / "benchmarks/csi_least.py"), plugin.endpoint, str(root))
+        return measure("csi", Asked(driver), environment(root), *(program if least else ()))
+    finally:
+        driver.close()
+
+
+def csi_least(root: Path) -> dict[str, tuple[float, float, float, int]]:
+    """Measure the calls that a CSI driver has to be asked, and nothing else."""
+    return csi(root, least=True)
+
+
 def main() -> int:
     """Measure, print, and return the exit status."""
     if os.geteuid() != 0:
-        print("EBS and ScaleIO: not measured, that needs root and loop devices")
+        print("EBS, ScaleIO and CSI: not measured, that needs root and loop devices")
         return 0
     columns = ("median ms", "x bare", *("required", "", "peak MiB", "required", "", "calls", "required", ""))
     print(f"\n| block devices | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
     status = 0
-    for driver, way in (("ebs", ebs), ("scaleio", scaleio)):
+    for driver, way in (("ebs", ebs), ("scaleio", scaleio), ("csi", csi), ("csi least", csi_least)):
         with tempfile.TemporaryDirectory(prefix="dvdcli-bench-", dir="/var/tmp") as root:
             for verb, measured in way(Path(root)).items():
                 line, over = row(driver, verb, measured)

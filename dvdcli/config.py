@@ -15,6 +15,7 @@ CONFIG_FILE = "/etc/dvdcli/dvdcli.toml"
 ROOT_STATE = "/var/lib/dvdcli"
 ROOT_MOUNTS = "/var/lib/dvdcli-mounts"
 PLUGIN_DIRECTORIES = "/run/docker/plugins:/etc/docker/plugins:/usr/lib/docker/plugins"
+CSI_DIRECTORIES = "/var/lib/kubelet/plugins:/run/csi"
 ENGINE_SOCKET = "/var/run/docker.sock"
 SYSFS = "/sys"
 DEV = "/dev"
@@ -78,6 +79,11 @@ def own_part(path: str) -> str:
 def plugin_directories() -> list[str]:
     """Return where Docker plugins announce themselves: the first holds sockets, the others specs."""
     return [path for path in (os.environ.get("DVDCLI_PLUGIN_DIRS") or PLUGIN_DIRECTORIES).split(":") if path]
+
+
+def csi_directories() -> list[str]:
+    """Return where the sockets of CSI drivers are looked for by the driver's name."""
+    return [path for path in (os.environ.get("DVDCLI_CSI_DIRS") or CSI_DIRECTORIES).split(":") if path]
 
 
 def engine_socket() -> str:

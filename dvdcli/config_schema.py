@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
     from dvdcli.providers.base import Provider
 
-KINDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
+KINDS = {
+    str: "a string", bool: "true or false", int: "a whole number", float: "a number",
+    dict: "a table of strings", list: "a list of strings",
+}  # fmt: skip
 
 
 class Key:
@@ -78,6 +81,10 @@ VARIABLES = (
     Variable(
         "DVDCLI_PLUGIN_DIRS", "Where Docker plugins announce themselves, with colons in between: sockets, then specs.",
         config.PLUGIN_DIRECTORIES,
+    ),
+    Variable(
+        "DVDCLI_CSI_DIRS", "Where the sockets of CSI drivers are, with colons in between: NAME/csi.sock or NAME.sock.",
+        config.CSI_DIRECTORIES,
     ),
     Variable("DVDCLI_ENGINE_SOCKET", "The Docker Engine's socket, for managed plugins.", config.ENGINE_SOCKET),
     Variable("DVDCLI_SYSFS", "Where sysfs is mounted.", config.SYSFS),

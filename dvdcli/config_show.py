@@ -113,6 +113,7 @@ def _variables() -> Iterator[Setting]:
     now = {
         "DVDCLI_CONFIG": config.config_file(), "DVDCLI_STATE_DIR": config.state_directory(),
         "DVDCLI_PLUGIN_DIRS": ":".join(config.plugin_directories()), "DVDCLI_ENGINE_SOCKET": config.engine_socket(),
+        "DVDCLI_CSI_DIRS": ":".join(config.csi_directories()),
         "DVDCLI_SYSFS": config.sysfs_directory(), "DVDCLI_DEV": config.device_directory(),
     }  # fmt: skip
     for variable in config_schema.VARIABLES:

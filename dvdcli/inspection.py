@@ -147,9 +147,11 @@ def _users(record: Record) -> list[str]:
     if not record.path or record.boot != boot_id():
         return []
     mount = mountinfo.at(record.path, mountinfo.read())
-    if mount is not None:
-        return holders.all_of(mount.device, record.path)
-    copies = [str(user) for user in mountinfo.users(record.path)]
+    own = tuple(map(str, record.handle.get("own", ())))  # where the driver itself has it mounted
+    if mount is not None and mount.root == "/":  # else others have other parts of that file system
+        found = holders.all_of(mount.device, record.path)
+        return [text for text in found if not text.endswith(tuple(f" mounted at {path}" for path in own))]
+    copies = [str(user) for user in mountinfo.users(record.path) if user.path not in own]
     return copies + holders.below(record.path)
 
 
@@ -157,6 +159,7 @@ def _asked(slot: Slot, record: Record | None) -> dict[str, Any]:
     """Return what the provider says today: whether the volume exists, where it is mounted, or why it cannot tell."""
     deadline = Deadline(TIMEOUT)
     told: dict[str, Any] = {"name": record.provider if record else "", "exists": None, "mountpoint": None, "error": ""}
+    told["said"] = ""
     try:
         provider = _provider(slot, record, deadline)
         told["name"] = told["name"] or provider[0]
@@ -166,6 +169,7 @@ def _asked(slot: Slot, record: Record | None) -> dict[str, Any]:
         told["exists"] = provider[1].get(volume.name) is not None
         if told["exists"] and record is not None:
             told["mountpoint"] = provider[1].mounted_at(volume, record.handle)
+            told["said"] = provider[1].said(record.handle) if told["mountpoint"] else ""
         elif told["exists"]:
             told["mountpoint"] = provider[1].path(volume.name)
     except DvdcliError as error:

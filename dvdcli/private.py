@@ -15,6 +15,11 @@ def check(path: str) -> None:
         return
 
 
+def check_opened(path: str, descriptor: int) -> None:
+    """Raise DvdcliError where others can read the file that *descriptor* is of, opened at *path*. Raises OSError."""
+    _check(path, os.fstat(descriptor))
+
+
 def first_line(path: str, setting: str) -> str:
     """Return the first line of the file at *path*, which *setting* names, without its end. Raises DvdcliError."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, Exit, NewerError, TryAgainError, from_os_error
-from dvdcli.linux import files, mountinfo
+from dvdcli.linux import files
 from dvdcli.state import State, boot_id
 from dvdcli.volume import MOUNTED, MOUNTING
 from dvdcli.work import Work, mark_if_possible
@@ -182,7 +182,7 @@ def _undo(work: Work) -> Outcome:
     record, provider, slot = work.record, work.provider(), work.slot
     assert record is not None
     paths = {work.path_today(), "" if work.is_of_older_boot else record.path} - {""}
-    users = [user for path in sorted(paths) for user in mountinfo.users(path, provider.servers())]
+    users = [user for path in sorted(paths) for user in provider.users(path, record.handle)]
     if users:
         detail = f"left alone, still mounted by {', '.join(map(str, users))}"
         return _left(slot, Outcome(str(slot), IN_USE, detail, Exit.IN_USE))

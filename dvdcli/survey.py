@@ -19,7 +19,7 @@ TIMEOUT = 10.0  # seconds for each driver
 
 
 def drivers() -> list[str]:
-    """Return the names of the drivers that are known: configured, `local`, Docker plugins, those on record."""
+    """Return the names of the drivers that are known: configured, `local`, Docker plugins, CSI, those on record."""
     found = {"local", *config.Config().drivers(), *plugin_names(), *recorded()}
     return sorted(found)
 
@@ -32,8 +32,11 @@ def recorded() -> list[str]:
 
 
 def plugin_names() -> list[str]:
-    """Return the names under which Docker plugins announce themselves here. Managed ones only the Engine knows."""
-    found = set()
+    """Return the names under which Docker plugins and CSI drivers are found here. Managed ones only the Engine knows.
+
+    A CSI driver that is configured has the name that it has there.
+    """
+    found = set(_csi_names())
     for index, directory in enumerate(config.plugin_directories()):
         for ending in (".sock",) if index == 0 else (".spec", ".json"):
             for name in files.names_in(directory):
@@ -45,8 +48,24 @@ def plugin_names() -> list[str]:
     return sorted(found)
 
 
+def _csi_names() -> list[str]:
+    from dvdcli.providers.csi import sockets
+
+    names = sockets.names()
+    if not names:
+        return []
+    try:
+        tables = list((config.Config().table("drivers") or {}).values())
+    except DvdcliError:
+        tables = []  # who asks for a configured driver is told what is wrong
+    configured = [each for each in tables if isinstance(each, dict)]
+    taken = {str(each.get("endpoint", "")).removeprefix("unix://") for each in configured}
+    taken |= {sockets.find(str(each.get("plugin", ""))) for each in configured if not each.get("endpoint")}
+    return [name for name in names if sockets.find(name) not in taken]
+
+
 def volumes(seconds: float = TIMEOUT) -> tuple[list[dict[str, Any]], list[tuple[str, DvdcliError]]]:
-    """Return the volumes of every known driver as {driver, name, mountpoint}, and which drivers failed, and how.
+    """Return the volumes of every known driver, as Info has them with their driver, and which drivers failed, and how.
 
     Each driver has *seconds* to answer; all are asked at once.
     """
@@ -55,7 +74,7 @@ def volumes(seconds: float = TIMEOUT) -> tuple[list[dict[str, Any]], list[tuple[
 
     def ask(index: int) -> None:
         infos = inventory.volumes(names[index], Deadline(seconds))
-        answers[index] = [{"driver": names[index], "name": i.name, "mountpoint": i.mountpoint} for i in infos]
+        answers[index] = [{"driver": names[index], **info.to_json()} for info in infos]
 
     failed = []
     for name, failure in zip(names, parallel.each(ask, range(len(names))), strict=True):

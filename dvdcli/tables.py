@@ -48,8 +48,8 @@ def volumes(rows: list[dict[str, Any]]) -> None:
     if not rows:
         output.tell("there are no volumes")
         return
-    names = ("driver", "name", "mountpoint")
-    show(["DRIVER", "NAME", "MOUNTPOINT"], [[row[name] for name in names] for row in rows])
+    columns = ["DRIVER", "NAME", "SIZE", "MOUNTPOINT"]
+    show(columns, [[row["driver"], row["name"], size(row["size"]), row["mountpoint"]] for row in rows])
 
 
 def view(told: dict[str, Any]) -> str:
@@ -74,7 +74,7 @@ def view(told: dict[str, Any]) -> str:
     exists = {True: "it exists", False: "there is no such volume", None: ""}[provider["exists"]]
     where = {None: "", "": "mounted nowhere"}.get(provider["mountpoint"], f"mounted at {provider['mountpoint']}")
     lines.append(("provider", provider["name"]))
-    lines.append(("driver says", provider["error"] or ", ".join(part for part in (exists, where) if part)))
+    lines.append(("driver says", provider["error"] or ", ".join(filter(None, (exists, where, provider["said"])))))
     lines += [("disagreement", text) for text in told["disagreements"]]
     return "\n".join(f"{f'{name}:':<14}{visible(text)}" for name, text in lines if text)
 

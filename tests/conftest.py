@@ -21,6 +21,8 @@ from tests.doubles.plugin import Plugin
 
 COMMAND = Path(sys.executable).parent / "dvdcli"
 IS_ROOT = os.geteuid() == 0
+# The conformance suite forks; without this, which grpc reads when it is imported, a fork that goes on with it can hang.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")
 # In a chroot it is none, and what is mounted in a namespace of a test's own cannot be kept from the host.
 ROOT_IS_A_MOUNT = any(mount.path == "/" for mount in mountinfo.read())
 

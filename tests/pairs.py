@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import Done
+from tests.csi import Cluster
+from tests.csi import Machine as Member
 from tests.ebs import Cloud
 from tests.ebs import Machine as Instance
 from tests.gate import flags
 from tests.scaleio import Grid
 from tests.scaleio import Machine as Node
 
-Machine = Instance | Node
+Machine = Instance | Node | Member
 
 
 class Pair:
@@ -23,6 +24,8 @@ class Pair:
     driver = ""
     size = 0  # of a new volume
     running = ""  # what an error says of a host that has the volume and is not stopped
+    hint = "preempt"  # what an error says can be done where another host has the volume
+    takes = True  # dvdcli takes a volume from another host, where it is told to, and sees when that is done to it
     a: Machine
     b: Machine
 
@@ -39,7 +42,10 @@ class Pair:
         raise NotImplementedError
 
     def preempt(self, machine: Machine, policy: str) -> None:
-        """Set the policy of *machine* for volumes that another has."""
+        """Set the policy of *machine* for volumes that another has: never, stopped, force.
+
+        Where dvdcli has none, who looks after the storage system does by hand what the policy allows.
+        """
         raise NotImplementedError
 
     def lose_power(self, machine: Machine) -> None:
@@ -141,4 +147,39 @@ class ScaleIoPair(Pair):
         self.grid.expected.append(f"v unmapped from {machine.host.name} while in use")
 
 
-PAIRS: dict[str, Callable[[Path], Pair]] = {"ebs": EbsPair, "scaleio": ScaleIoPair}
+class CsiPair(Pair):
+    """Two nodes of a CSI driver that attaches. To take a volume from a node is for people."""
+
+    driver, size, hint, takes = "csi", 1, "unmount it there", False
+
+    def __init__(self, command: Path) -> None:
+        self.cluster = Cluster(command, apart=True)
+        self.double = self.cluster.driver
+        self.a, self.b = self.cluster.machine("a"), self.cluster.machine("b")
+        self.stopped: list[str] = []
+        self.close = self.cluster.close
+
+    def volume(self) -> Any:
+        return self.double.volume("v")
+
+    def name(self, machine: Machine) -> str:
+        return machine.host.id
+
+    def holders(self) -> list[str]:
+        return list(self.double.named("v").published)
+
+    def preempt(self, machine: Machine, policy: str) -> None:
+        if policy == "stopped":
+            with self.double.books.change() as book:
+                for volume in book.volumes.values():
+                    volume.published = {node: told for node, told in volume.published.items()
+                                        if node not in self.stopped}  # fmt: skip
+
+    def lose_power(self, machine: Machine) -> None:
+        machine.host.die()
+
+    def stop(self, machine: Machine) -> None:
+        self.stopped.append(machine.host.id)
+
+
+PAIRS: dict[str, type[EbsPair | ScaleIoPair | CsiPair]] = {"ebs": EbsPair, "scaleio": ScaleIoPair, "csi": CsiPair}

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.conftest import IS_ROOT, Home
 from tests.doubles.plugin import Reply, err
-from tests.worlds import WORLDS, LocalWorld, World
+from tests.worlds import WORLDS, LocalWorld, PlainCsiWorld, World
 
 
 class PluginWorld(World):
@@ -93,4 +93,6 @@ class DirectoryWorld(LocalWorld):
         return ""
 
 
-WALKED: dict[str, Callable[[Path], World]] = {"docker": PluginWorld, "directory": DirectoryWorld, **WORLDS}
+WALKED: dict[str, Callable[[Path], World]] = {
+    "docker": PluginWorld, "directory": DirectoryWorld, **WORLDS, "csi-publish": PlainCsiWorld,
+}  # fmt: skip

@@ -19,7 +19,7 @@ from tests.conftest import COMMAND
 from tests.doubles.mesos_agent import MesosAgent
 from tests.isolators import Isolator, variables
 from tests.plainworlds import WALKED
-from tests.worlds import WORLDS, LocalWorld, ScaleIoWorld, World, close_after_failure
+from tests.worlds import WORLDS, CsiWorld, LocalWorld, ScaleIoWorld, World, close_after_failure
 
 AGAIN, RECOVER = THENS = ["the same call", "recover"]
 HOST, FIRST, C1, ADOPTED = "name:host", "name:first", "container:c1", "container:~/c1"
@@ -146,7 +146,8 @@ class Scene:
         if names:
             self.check_data(Path(str(rows["v"]["mountpoint"])))
         elif not self.reusable:  # else the next scene mounts it
-            self.check_data(self.world.mount("v", *(["--explicitcreate"] if there else self.world.options)))
+            more = ["--explicitcreate"] if self.world.findable() else self.world.options
+            self.check_data(self.world.mount("v", *more))
 
     def finish(self, hit: subprocess.CompletedProcess[bytes], point: object, then: str) -> None:
         """Make the same call again, or recover; all is right then, and whatever goes wrong says where it was hit.
@@ -171,7 +172,7 @@ class Scene:
             raise AssertionError(where) from error
 
     def recover(self) -> Any:
-        return self.home.recover()
+        return self.world.recover()
 
     def close(self) -> None:
         """Take the world down, whose volume is unmounted."""
@@ -296,7 +297,7 @@ class RecoverAgent(Cleanup):
         self.args = ("recover", f"--agent={self.agent.url}", "--grace=0")
 
     def recover(self) -> Any:
-        return self.home.recover()
+        return self.world.recover()
 
     def undo(self) -> None:
         super().undo()
@@ -378,7 +379,7 @@ class ResizeMounted(Resize):
     holds, kept, mounted = (HOST,), (HOST,), True
 
     def furnish(self) -> None:
-        if isinstance(self.world, LocalWorld):
+        if isinstance(self.world, (LocalWorld, CsiWorld)):
             self.world.options, self.world.larger = ("--volumeopts=size=400M",), ("--volumeopts=size=800M",)
         else:
             self.world.double.gib = (1 << 30) if isinstance(self.world, ScaleIoWorld) else (400 << 20)
@@ -446,6 +447,7 @@ def pairs() -> list[tuple[str, str]]:
                 scene != "bind" or world == "directory",
                 sized or not scene.startswith("resize"),
                 world in ("ebs", "scaleio") or not scene.startswith("preempting"),
+                world != "csi-publish" or scene in ("first mount", "unmount"),  # the rest is as that of csi
             )
             if all(fits):
                 found.append((world, scene))

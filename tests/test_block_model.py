@@ -27,12 +27,12 @@ pytestmark = pytest.mark.root
 
 VOLUMES = [f"v{number}" for number in range(5)]
 PROCESSES = 4
-OPERATIONS = {"local": 7, "ebs": 4, "scaleio": 4}  # of each process
+OPERATIONS = {"local": 7, "ebs": 4, "scaleio": 4, "csi": 4}  # of each process
 # 40 in CI and some, most of them where a call takes a tenth of a second.
-SEEDS = {"local": "1-28", "ebs": "1-12", "scaleio": "1-8"}
+SEEDS = {"local": "1-28", "ebs": "1-12", "scaleio": "1-8", "csi": "1-8"}
 WEIGHTS = {"mount": 8, "write": 5, "unmount": 6, "remove": 1, "create": 1, "recover": 2, "umount": 1, "pull": 1}
 KILLED = 0.3  # of the calls, at a moment of their first
-LATEST = {"local": 0.25, "ebs": 0.7, "scaleio": 0.6}  # seconds
+LATEST = {"local": 0.25, "ebs": 0.7, "scaleio": 0.6, "csi": 0.6}  # seconds
 DONE, NOT_FOUND, IN_USE, TRY_AGAIN = 0, 3, 4, 5
 YES, NO, MAYBE = "yes", "no", "maybe"
 

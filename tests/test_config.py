@@ -157,7 +157,7 @@ def test_every_key_says_what_it_is():
         assert re.fullmatch(r"[A-Z].*\.", key.meaning), (key.section, key.name)
         assert key.takes(key.default), (key.section, key.name)
         assert key.kind in config_schema.KINDS
-    assert {key.name for key in keys if key.secret} == {"key_file", "password_file", "secret_file"}
+    assert {key.name for key in keys if key.secret} == {"key_file", "password_file", "secret_file", "secrets_file"}
 
 
 def test_the_table_of_variables_is_what_the_source_reads():

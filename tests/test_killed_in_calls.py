@@ -27,7 +27,7 @@ FAILED = (0, 1, 3, 4, TRY_AGAIN)
 # Not repeated within one call, when the answer is lost: it would be carried out twice.
 NOT_REPEATED = ("createVolume",)
 # Answers in a row: of EC2's more than the three that botocore asks for, and than the call's way back does.
-LASTING = {"ebs": 9, "scaleio": 2, "docker": 2}
+LASTING = {"ebs": 9, "scaleio": 2, "docker": 2, "csi": 2, "csi-publish": 2}
 REQUESTS = walk_ledger.read(walk_ledger.REQUESTS)
 SHARDS = 1 if LEVEL == "sample" else 8
 MOST = 1

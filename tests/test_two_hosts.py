@@ -22,6 +22,8 @@ from tests.pairs import PAIRS
 from tests.sized import digest
 
 pytestmark = pytest.mark.root
+TAKING = [name for name, kind in PAIRS.items() if kind.takes]
+taking = pytest.mark.parametrize("pair", TAKING, indirect=True)
 
 
 @pytest.fixture(params=PAIRS)
@@ -44,12 +46,12 @@ def b(pair):
 def test_written_on_one_read_on_the_other(pair, a, b):
     assert pair.new(a).code == 0
     (a.place / "file").write_text("from a")
-    refused(pair.call(b, "mount"), IN_USE, pair.name(a), "preempt")
+    refused(pair.call(b, "mount"), IN_USE, pair.name(a), pair.hint)
     assert b.leftovers() == []
     assert pair.call(a, "unmount").code == 0
     assert pair.call(b, "mount").code == 0
     assert (b.place / "file").read_text() == "from a"
-    refused(pair.call(a, "mount"), IN_USE, pair.name(b), "preempt")
+    refused(pair.call(a, "mount"), IN_USE, pair.name(b), pair.hint)
     assert a.leftovers() == []
     assert pair.call(b, "unmount").code == 0
 
@@ -63,7 +65,7 @@ def test_a_dead_hosts_volume_is_refused_until_that_host_is_stopped(pair, a, b):
     refused(pair.call(b, "mount"), IN_USE, pair.name(a), pair.running)
     pair.preempt(b, "never")
     pair.stop(a)
-    refused(pair.call(b, "mount"), IN_USE, pair.name(a), "preempt")
+    refused(pair.call(b, "mount"), IN_USE, pair.name(a), pair.hint)
     assert pair.holders() == [pair.name(a)]
     pair.preempt(b, "stopped")
     assert pair.call(b, "mount").code == 0
@@ -79,6 +81,7 @@ def test_a_dead_hosts_volume_is_refused_until_that_host_is_stopped(pair, a, b):
     assert pair.call(b, "unmount").code == 0
 
 
+@taking
 def test_a_mount_whose_device_was_taken_away_is_not_trusted(pair, a, b):
     """A runs on, with its mount still in the table; B takes the volume by force."""
     pair.volume()
@@ -102,6 +105,7 @@ def test_a_mount_whose_device_was_taken_away_is_not_trusted(pair, a, b):
     assert pair.call(a, "unmount").code == 0
 
 
+@taking
 def test_attached_again_the_old_mount_is_cleared_away_and_the_new_device_mounted(pair, a, b):
     pair.volume()
     assert pair.call(a, "mount").code == 0
@@ -150,6 +154,7 @@ def stopped(machine, number=1):
     return int(found[number - 1]) if len(found) >= number else 0
 
 
+@taking
 @pytest.mark.parametrize("back", ["at once", "after a boot"])
 def test_a_format_on_record_is_not_believed_once_the_volume_was_elsewhere(pair, a, b, back):
     """A is killed in mkfs; B takes the volume, formats, writes, unmounts, dies; A comes back: B's data is there."""
@@ -172,6 +177,7 @@ def test_a_format_on_record_is_not_believed_once_the_volume_was_elsewhere(pair, 
     assert pair.call(a, "unmount").code == 0
 
 
+@taking
 def test_what_another_host_left_without_a_signature_is_not_taken_for_a_format_that_was_broken_off(pair, a, b):
     """While the attachment lasts, data of an unknown kind is A's own unfinished work; B's is not."""
     volume = pair.volume()
@@ -188,6 +194,7 @@ def test_what_another_host_left_without_a_signature_is_not_taken_for_a_format_th
     assert a.leftovers() == []
 
 
+@taking
 def test_a_kill_in_mkfs_is_repaired_by_the_next_call(pair, a):
     volume = pair.volume()
     intent = killed_in_mkfs(pair, a)
@@ -197,6 +204,7 @@ def test_a_kill_in_mkfs_is_repaired_by_the_next_call(pair, a):
     assert a.leftovers() == []
 
 
+@taking
 @pytest.mark.parametrize("verb", ["recover", "unmount"])
 def test_a_kill_in_mkfs_is_repaired_before_the_volume_is_let_go_of(pair, a, b, verb):
     """Without its record nobody could tell half a file system from somebody's data."""
@@ -210,6 +218,7 @@ def test_a_kill_in_mkfs_is_repaired_before_the_volume_is_let_go_of(pair, a, b, v
     assert pair.call(b, "unmount").code == 0
 
 
+@taking
 def test_an_mkfs_that_is_killed_alone_leaves_a_volume_that_can_be_mounted(pair, a):
     """What it began is made whole before the failed mount lets go of the volume."""
     pair.volume()

@@ -20,7 +20,8 @@ from dvdcli.linux import mountinfo
 from dvdcli.volume import encode
 from tests.blocks import backing_files_below
 from tests.conftest import Done, Home
-from tests.doubles import ec2, scaleio
+from tests.csi import PLAIN, Cluster
+from tests.doubles import csi, ec2, scaleio
 from tests.ebs import Cloud
 from tests.gate import flags
 from tests.scaleio import Grid
@@ -42,6 +43,10 @@ class World:
     def volumes(self) -> list[str]:
         """Return the names of the volumes that the storage system has, each as often as it has it."""
         raise NotImplementedError
+
+    def findable(self) -> list[str]:
+        """Return the names of the volumes that dvdcli has to find, rather than make, by what it knows."""
+        return self.volumes()
 
     def attached(self) -> list[str]:
         """Return the names of the volumes that the storage system has attached to this machine, or about to be."""
@@ -412,7 +417,94 @@ class ScaleIoWorld(World):
         self.grid.close()
 
 
-WORLDS: dict[str, Callable[[Path], World]] = {"local": LocalWorld, "ebs": EbsWorld, "scaleio": ScaleIoWorld}
+class CsiWorld(World):
+    """A CSI driver that can do all there is, with its controller on another socket; this is its only node."""
+
+    driver = "csi"
+    options = ("--volumeopts=size=16M",)
+    larger = ("--volumeopts=size=32M",)
+
+    def __init__(self, command: Path, **settings: Any) -> None:
+        self.cluster = Cluster(command, **{"apart": True, **settings})
+        self.double = self.cluster.driver
+        self.home = self.machine = self.cluster.machine()
+
+    def top(self) -> Path:
+        return self.cluster.root
+
+    def volumes(self) -> list[str]:
+        return sorted(volume.name for volume in self.double.volumes.values())
+
+    def findable(self) -> list[str]:
+        """Leave out what was never heard to be made: a driver has no look-up by name, only making it again."""
+        return [name for name in self.volumes() if self.call("get", name).code == 0]
+
+    def recover(self) -> Done:
+        """Let minutes have passed: before that, a call that nobody heard the end of can still be under way."""
+        self.home.age()
+        return super().recover()
+
+    def blank(self, name: str, size: int) -> None:
+        self.double.volume(name, size)
+
+    def image(self, name: str) -> Path:
+        return self.double.image(name)
+
+    def attached(self) -> list[str]:
+        return self.double.used_on("a")
+
+    def mounts(self) -> list[str]:
+        """Leave out where the driver has something staged."""
+        staged = self.double.staged_at("a")
+        return [path for path in super().mounts() if path not in staged]
+
+    def strays(self) -> list[str]:
+        root, attached = self.machine.place.parent, self.attached()
+        places = [*root.glob("[!.]*"), *(path.parent for path in root.parent.glob(".csi/*/*/staging"))]
+        return [*self.double.stray_devices(), *(str(path) for path in places if path.name not in attached)]
+
+    def settle(self) -> None:
+        self.double.wait_idle()
+
+    def pull(self, name: str) -> None:
+        if name in self.attached():
+            self.double.pull(name, "a")
+
+    def reboot(self) -> None:
+        self.machine.host.boot()
+        self.home.reboot()
+
+    def lost(self, carried_out: bool) -> Any:
+        return csi.Drop(act=carried_out)
+
+    def error(self, lasting: bool) -> Any:
+        return csi.Fail("INTERNAL" if lasting else "UNAVAILABLE", "something failed")
+
+    def told(self) -> list[str]:
+        return self.double.names()
+
+    def forget(self) -> None:
+        self.double.forget()
+
+    def processes(self) -> list[str]:
+        """Leave out the driver's own."""
+        own = {str(plugin.process.pid) for plugin in self.double.plugins.values() if plugin.process}
+        return [each for each in super().processes() if each.split()[0] not in own]
+
+    def close(self) -> None:
+        self.cluster.close()
+
+
+class PlainCsiWorld(CsiWorld):
+    """A CSI driver that only publishes: nothing is staged, and no controller knows who has what."""
+
+    def __init__(self, command: Path) -> None:
+        super().__init__(command, apart=False, **PLAIN)
+
+
+WORLDS: dict[str, type[LocalWorld | EbsWorld | ScaleIoWorld | CsiWorld]] = {
+    "local": LocalWorld, "ebs": EbsWorld, "scaleio": ScaleIoWorld, "csi": CsiWorld,
+}  # fmt: skip
 
 
 def wait_until(done: Callable[[], object], what: str, seconds: float = 60) -> None:

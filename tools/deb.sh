@@ -51,13 +51,14 @@ Maintainer: $maintainer
 Installed-Size: $(du -sk --exclude=DEBIAN "$tree" | cut -f1)
 Depends: python3 (>= 3.11), mount
 Recommends: e2fsprogs
-Suggests: xfsprogs, btrfs-progs
+Suggests: xfsprogs, btrfs-progs, python3-grpcio, python3-protobuf
 Section: admin
 Priority: optional
 Description: mounts external volumes for Apache Mesos containers
- dvdcli mounts volumes of Docker volume plugins, Amazon EBS, ScaleIO and of
- this host for containers, and keeps account of who needs them. Mesos agents
- run it, people run it, cron or a timer runs it; there is no daemon.
+ dvdcli mounts volumes of Docker volume plugins, CSI drivers, Amazon EBS,
+ ScaleIO and of this host for containers, and keeps account of who needs them.
+ Mesos agents run it, people run it, cron or a timer runs it; there is no
+ daemon.
 CONTROL
 find "$tree" -newermt "@$SOURCE_DATE_EPOCH" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 dpkg-deb --root-owner-group -Zxz --build "$tree" "$dist" >/dev/null

@@ -15,6 +15,13 @@ services="ec2 sts sso sso-oidc signin"
 
 say() { echo "dist: $*" >&2; }
 
+# A CSI driver that is not there: what says so is grpc's part of dvdcli, or the line that names what to install.
+printf '[drivers.c]\nprovider = "csi"\nendpoint = "/nonexistent.sock"\n' > "$work/dvdcli.toml"
+export DVDCLI_CONFIG="$work/dvdcli.toml"
+with_grpc="cannot be reached at /nonexistent.sock"
+without_grpc="pip install 'dvdcli\[csi\]', or apt install python3-grpcio"
+csi=$without_grpc
+
 # A mount of `local` and its undoing, by the command that the arguments are.
 try() {
     export DVDCLI_STATE_DIR="$work/state"
@@ -29,6 +36,8 @@ try() {
     "$@" recover
     "$@" get --volumedriver=ebs --volumename=vol-1 --timeout 1 >/dev/null 2>"$work/err" || true
     if grep -q bug "$work/err"; then cat "$work/err" >&2; exit 1; fi  # boto3 is there, whatever EC2 says
+    if "$@" list --volumedriver=c >/dev/null 2>"$work/err"; then say "nobody listens for CSI there"; exit 1; fi
+    grep -q "$csi" "$work/err" || { cat "$work/err" >&2; exit 1; }
     unset DVDCLI_STATE_DIR
     say "tried: $*"
 }
@@ -45,12 +54,17 @@ wheel="$PWD/dist/dvdcli-$version-py3-none-any.whl"
 "$work/clean/bin/python3" -m pip install -q "$wheel"
 try "$work/clean/bin/dvdcli"
 [ -f "$work/clean/share/man/man8/dvdcli.8" ]
+"$work/clean/bin/python3" -m pip install -q "$wheel[csi]"
+csi=$with_grpc
+try "$work/clean/bin/dvdcli"
 
 # What the zipapp and the .deb have inside
 inside="$work/inside"
 "$python" -m pip install -q --target "$inside" --only-binary=:all: --no-compile \
     --platform any --implementation py --abi none --python-version 3.11 "$wheel"
 rm -rf "$inside/bin" "$inside/share"
+[ -f "$inside/dvdcli/providers/csi/csi_pb2.py" ]
+csi="$with_grpc\|$without_grpc"  # by what the distribution has
 for data in "$inside/botocore/data" "$inside/boto3/data"; do
     for each in "$data"/*/; do
         name=$(basename "$each")

@@ -28,7 +28,7 @@ MONTHS = (
     "December",
 )  # fmt: skip
 KEPT = 0xFFFFFFFF  # an owner that is left as it is
-KINDS = {str: "text", int: "number", float: "seconds", bool: "true|false"}
+KINDS = {str: "text", int: "number", float: "seconds", bool: "true|false", dict: "table", list: "list"}
 # Of the exit codes that no class of errors explains.
 CODES = {
     Exit.DONE: "Done.", Exit.FAILURE: "Failed, for a reason that is none of these.", Exit.INTERRUPTED: "Interrupted.",
@@ -124,7 +124,8 @@ def command_page(name: str, command: click.Command, parent: click.Context) -> st
 def main_page(root: click.Group, ctx: click.Context) -> str:
     """Return dvdcli(8)."""
     sections = mdoc.read((SOURCES / "dvdcli.mdoc").read_text(), BLOCKS)
-    pages = {(f"dvdcli-{name}", 8) for name in root.list_commands(ctx)} | {("dvdcli.toml", 5), ("dvdcli-isolator", 7)}
+    pages = {(f"dvdcli-{name}", 8) for name in root.list_commands(ctx)} | {("dvdcli.toml", 5)}
+    pages |= {("dvdcli-csi", 7), ("dvdcli-isolator", 7)}
     more = sections.pop("DESCRIPTION")
     made: mdoc.Sections = {
         "NAME": [".Nm dvdcli", f".Nd {mdoc.escape(_summary(root))}"],
@@ -185,7 +186,8 @@ def _declared(options: dict[str, Option]) -> list[str]:
         kind = "size" if isinstance(option, SizeOption) else KINDS[option.kind]
         default = f" [default: {_default(option)}]" if _default(option) else ""
         text = f"{option.help[0].upper()}{option.help[1:].rstrip('.')}.{default}"
-        rows.append((f"Cm {mdoc.word(key)} Ns = Ns Ar {kind}", mdoc.paragraph(text)))
+        name = f"Cm {mdoc.word(key)}" + ("\\& Ns Ar NAME" if key.endswith(".") else "")  # any name
+        rows.append((f"{name} Ns = Ns Ar {kind}", mdoc.paragraph(text)))
     return mdoc.tagged(rows) if rows else ["None."]
 
 
@@ -266,6 +268,7 @@ def made() -> dict[str, str]:
         assert command is not None
         files[f"man/man8/dvdcli-{name}.8"] = command_page(name, command, ctx)
     files["man/man5/dvdcli.toml.5"] = written_page("dvdcli.toml.mdoc", "dvdcli.toml", 5)
+    files["man/man7/dvdcli-csi.7"] = written_page("dvdcli-csi.mdoc", "dvdcli-csi", 7)
     files["man/man7/dvdcli-isolator.7"] = written_page("dvdcli-isolator.mdoc", "dvdcli-isolator", 7)
     for shell, name in SCRIPTS.items():
         files[f"completions/{name}"] = completion.source(shell, root)

@@ -59,7 +59,7 @@ def command_(every: bool, wide: bool, as_json: bool, timeout: float, **flags: An
 def _of_driver(driver: str, as_json: bool, deadline: Deadline) -> int:
     infos = inventory.volumes(driver, deadline)
     if as_json:
-        rows = [{"name": info.name, "mountpoint": info.mountpoint} for info in infos]
+        rows = [info.to_json() for info in infos]
         scope = inventory.scope(driver, deadline)
         return render.envelope("list", {"driver": driver, "scope": scope, "volumes": rows}, [])
     for info in infos:

@@ -58,6 +58,19 @@ def below(path: str) -> list[str]:
     return found
 
 
+def opening(paths: list[str], servers: tuple[int, ...] = ()) -> list[str]:
+    """Return which processes, but for *servers*, have one of the files *paths* open, by the name that each has for it.
+
+    A device is a file with a name too: whoever has it open by a node of his own is not seen.
+    """
+    found = []
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        if pid not in (os.getpid(), *servers):
+            opened = next((text for text in _open_files(pid) if text in paths), "")
+            found += [f"pid {pid} ({_name(pid)}) uses {opened}"] if opened else []
+    return found
+
+
 def _is_below(text: str, places: list[str]) -> bool:
     return any(text == place or text.startswith(f"{place}/") for place in places)
 

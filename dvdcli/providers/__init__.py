@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dvdcli.config import Config
 
 PROVIDERS = {
+    "csi": "dvdcli.providers.csi.provider:CsiProvider",
     "docker": "dvdcli.providers.docker:DockerProvider",
     "ebs": "dvdcli.providers.ebs.provider:EbsProvider",
     "local": "dvdcli.providers.local:LocalProvider",
@@ -28,8 +29,9 @@ _made: list[Provider] = []
 def find(driver: str, config: Config, deadline: Deadline, patience: float) -> tuple[str, Provider]:
     """Return the provider that *driver* means, and the name to pin it by.
 
-    In this order: the configuration, `local`, a Docker plugin of that name, the built-in providers, entry points.
-    Then a plugin that is just starting is waited for, *patience* seconds long. Raises NotFoundError, UsageError.
+    In this order: the configuration, `local`, a Docker plugin of that name, the built-in providers, entry points, the
+    socket of a CSI driver of that name. Then a plugin or a driver that is just starting is waited for, *patience*
+    seconds long. Raises NotFoundError, UsageError.
     """
     settings = config.driver(driver)
     if settings is not None:
@@ -45,13 +47,15 @@ def find(driver: str, config: Config, deadline: Deadline, patience: float) -> tu
         plugin = plugins.find(driver, deadline)
     except plugins.EngineError as error:
         plugin, failure = None, error
-    if plugin is None and driver != "docker" and (driver in PROVIDERS or _entry_point(driver)):
+    if plugin is not None:
+        return _make("docker", driver, plugin, deadline, patience)
+    if driver not in ("docker", "csi") and (driver in PROVIDERS or _entry_point(driver)):
         return _make(driver, driver, {}, deadline, patience)
-    if failure is not None:
+    found = _csi(driver)
+    if found is None and failure is not None:
         raise failure
-    if plugin is None:
-        plugin = _await(driver, deadline.sooner(patience))
-    return _make("docker", driver, plugin, deadline, patience)
+    name, own = found or _await(driver, deadline.sooner(patience))
+    return _make(name, driver, own, deadline, patience)
 
 
 def pinned(name: str, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> Provider:
@@ -66,7 +70,13 @@ def pinned(name: str, driver: str, settings: Mapping[str, Any], deadline: Deadli
     return _make(name, driver, settings, deadline, patience)[1]
 
 
-def _await(driver: str, deadline: Deadline) -> dict[str, Any]:
+def _csi(driver: str) -> tuple[str, dict[str, Any]] | None:
+    from dvdcli.providers.csi import sockets
+
+    return ("csi", {}) if sockets.find(driver) else None
+
+
+def _await(driver: str, deadline: Deadline) -> tuple[str, dict[str, Any]]:
     from dvdcli.providers import plugins
 
     pause = 0.05
@@ -76,8 +86,9 @@ def _await(driver: str, deadline: Deadline) -> dict[str, Any]:
         clock.sleep(min(pause, deadline.left()))
         pause = min(pause * 2, 1.0)
         plugin = plugins.find(driver, deadline)
-        if plugin is not None:
-            return plugin
+        found = ("docker", plugin) if plugin is not None else _csi(driver)
+        if found is not None:
+            return found
     raise NotFoundError(
         f"there is no driver {driver!r}",
         "start the Docker volume plugin of that name, or describe it in dvdcli.toml as [drivers.NAME]",

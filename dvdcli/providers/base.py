@@ -6,7 +6,7 @@ from dvdcli.errors import DvdcliError, TryAgainError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, ClassVar
 
     from dvdcli.clock import Deadline
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 
 _UNITS = {"M": 20, "G": 30, "T": 40}
+_KINDS: dict[type, str] = {dict: "table of strings", list: "list of strings"}
 
 
 class Option:
     """What a provider takes by a name: *kind* (str, int or bool), *default* and *help* for people.
 
+    A setting can be a dict or a list too, of strings.
     A *secret* setting is shown to nobody, and stands only where no one else can read it: in such a file, or, where its
     name ends in `_file`, in such a file that it names.
     """
@@ -67,13 +69,21 @@ class SizeOption(Option):
 
 
 class Info:
-    """What a storage system says of a volume: its *name* for it, and the *mountpoint* on this host, "" for none."""
+    """What a storage system says of a volume: its *name* for it, and the *mountpoint* on this host, "" for none.
 
-    __slots__ = ("mountpoint", "name")
+    *size* is in bytes, 0 where it does not say.
+    """
 
-    def __init__(self, name: str, mountpoint: str = "") -> None:
+    __slots__ = ("mountpoint", "name", "size")
+
+    def __init__(self, name: str, mountpoint: str = "", size: int = 0) -> None:
         self.name = name
         self.mountpoint = mountpoint
+        self.size = size
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what programs are told: the size is null where it is not known."""
+        return {"name": self.name, "mountpoint": self.mountpoint, "size": self.size or None}
 
 
 class Mounted:
@@ -226,6 +236,10 @@ class Provider:
         """Return the storage system's id of the volume of *handle*, which one record alone can have; "" for none."""
         return ""
 
+    def said(self, handle: Mapping[str, Any]) -> str:
+        """Return what else the storage system says of the mounted volume of *handle*, for people; "" for nothing."""
+        return ""
+
     def resize(self, name: str, options: Mapping[str, str]) -> None:
         """Make the volume *name* as large as *options* say. One that has that size is fine; none is made smaller."""
         raise DvdcliError(f"the driver {self.driver} cannot resize volumes", "resize it where it was made")
@@ -240,6 +254,12 @@ class Provider:
 
     def close(self) -> None:
         """End what the calls so far have begun with the storage system, a session say. Never fails."""
+
+    def users(self, path: str, handle: Mapping[str, Any]) -> Sequence[object]:
+        """Return who else has what is mounted at *path*, of the volume of *handle*: told by str() of each."""
+        from dvdcli.linux import mountinfo
+
+        return mountinfo.users(path, self.servers())
 
     def servers(self) -> tuple[int, ...]:
         """Return the processes of the storage system on this host: that they see a mount does not mean it is used."""
@@ -261,7 +281,20 @@ def unusable_settings(
             from dvdcli.nearest import hint
 
             yield key, UsageError(f"[drivers.{driver}] has an unknown setting {key!r}", hint(key, known))
-        elif type(value) is not known[key].kind:
-            yield key, UsageError(f"[drivers.{driver}] {key} is no {known[key].kind.__name__}")
-        elif isinstance(value, str) and "\0" in value:
+        elif not _is_of_kind(value, known[key].kind):
+            kind = known[key].kind
+            yield key, UsageError(f"[drivers.{driver}] {key} is no {_KINDS.get(kind, kind.__name__)}")
+        elif any("\0" in text for text in _texts(value)):
             yield key, UsageError(f"[drivers.{driver}] {key} has a NUL in it")
+
+
+def _is_of_kind(value: object, kind: type) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return type(value) is kind and all(isinstance(each, str) for each in inner)
+
+
+def _texts(value: object) -> list[str]:
+    """Return the texts that *value*, a setting of a right kind, is or has in it."""
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return [*value] if isinstance(value, list) else [value] if isinstance(value, str) else []

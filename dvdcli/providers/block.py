@@ -131,7 +131,7 @@ class BlockProvider(Provider):
         if disk is None:
             return None
         self._disks[name] = disk
-        return Info(name)
+        return Info(name, size=disk.size)
 
     def identity(self, handle: Mapping[str, Any]) -> str:
         """Return the disk's id: two records cannot have the same."""

@@ -160,7 +160,11 @@ class LocalProvider(Provider):
 
     def get(self, name: str) -> Info | None:
         """Return the volume *name*, None where it has no directory."""
-        return Info(name, self.path(name)) if os.path.isdir(self._home(name)) else None
+        return self._info(name) if os.path.isdir(self._home(name)) else None
+
+    def _info(self, name: str) -> Info:
+        disk = self._images.find(name) if self._is_sized(name) else None
+        return Info(name, self.path(name), disk.size if disk else 0)
 
     def list(self) -> list[Info]:
         """Return all volumes."""
@@ -168,8 +172,7 @@ class LocalProvider(Provider):
         for file_name in files.names_in(self._root):
             data = None if file_name.startswith(".") else files.read(f"{self._root}/{file_name}/name")
             if data is not None:
-                name = data.decode("utf-8", "backslashreplace")
-                found.append(Info(name, self.path(name)))
+                found.append(self._info(data.decode("utf-8", "backslashreplace")))
         return sorted(found, key=lambda info: info.name)
 
     def path(self, name: str) -> str:

@@ -31,11 +31,12 @@ class Options(Bench):
         provider = calls.provider()
         spellings = {**{name: name for name in known}, **provider.aliases}
         for spelling, name in spellings.items():
-            for text in (spelling, spelling.lower(), spelling.upper(), spelling.swapcase()):
-                assert provider.canonical({text: "1"}) == {name: "1"}
-            if spelling.upper() != spelling:
+            ours, dot, theirs = spelling.partition(".")  # behind a dot is a name of the storage system's own
+            for text in (ours, ours.lower(), ours.upper(), ours.swapcase()):
+                assert provider.canonical({f"{text}{dot}{theirs}": "1"}) == {name: "1"}
+            if ours.upper() != ours:
                 with pytest.raises(UsageError, match=name):
-                    provider.canonical({spelling: "1", spelling.upper(): "2"})
+                    provider.canonical({spelling: "1", f"{ours.upper()}{dot}{theirs}": "2"})
         calls.create("v")
         calls.create("v", {key.swapcase(): value for key, value in calls.subject.new_options().items()})
         other = calls.subject.other_options()

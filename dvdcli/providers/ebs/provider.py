@@ -123,7 +123,8 @@ class EbsProvider(BlockProvider):
         filters = [{"Name": "availability-zone", "Values": [self._ec2.here().zone]},
                    {"Name": "status", "Values": list(LIVING)}]  # fmt: skip
         volumes = map(Ec2Volume, self._ec2.pages("describe_volumes", "Volumes", Filters=filters))
-        return sorted((Info(volume.name or volume.id) for volume in volumes), key=lambda info: info.name)
+        found = (Info(volume.name or volume.id, size=volume.size) for volume in volumes)
+        return sorted(found, key=lambda info: info.name)
 
     def check_ready(self) -> Iterator[Finding]:
         """Ask who this instance is, and EC2 whether it takes the credentials."""

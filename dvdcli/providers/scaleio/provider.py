@@ -113,7 +113,8 @@ class ScaleIoProvider(BlockProvider):
     def list(self) -> list[Info]:
         """Return the volumes of all systems behind the gateway."""
         volumes = map(ScaleIoVolume, objects(self._gateway.get("types/Volume/instances")))
-        return sorted((Info(volume.name or volume.id) for volume in volumes), key=lambda info: info.name)
+        found = (Info(volume.name or volume.id, size=volume.size) for volume in volumes)
+        return sorted(found, key=lambda info: info.name)
 
     def check_ready(self) -> Iterator[Finding]:
         """Ask the gateway, and this host's SDC."""
