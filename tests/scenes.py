@@ -41,6 +41,7 @@ class Scene:
     kept: tuple[str, ...] = ()  # who holds it whatever happens
     mounted = False  # whether it is mounted whatever happens
     gone = False  # whether the volume is not there any more after it
+    pending = False  # whether what the call could not do is recover's, and its caller is done
     reusable = True
     before: tuple[str, ...] = ()
 
@@ -161,6 +162,8 @@ class Scene:
             done = self.world.patiently(run)
             assert done.code in (self.ends if then == AGAIN else (0,)), done
             last = self.world.recover()
+            if self.pending and then == AGAIN and not last.code:
+                last = self.world.recover()
             assert (last.code, last.out) == (0, ""), last
             self.check(then)
             self.undo()
@@ -270,7 +273,7 @@ class Prepare(Scene):
 
 
 class Cleanup(Prepare):
-    verb, holds = "unmount", ()
+    verb, holds, pending = "unmount", (), True
 
     def start(self) -> None:
         done = self.world.patiently(lambda: self.isolator.call("mount", self.launch()))
@@ -279,7 +282,7 @@ class Cleanup(Prepare):
 
 
 class Sweep(Cleanup):
-    verb = "recover"
+    verb, pending = "recover", False
 
     def start(self) -> None:
         super().start()
@@ -288,6 +291,8 @@ class Sweep(Cleanup):
 
 class RecoverAgent(Cleanup):
     """The agent's container has gone. It is asked three times, a second after each other."""
+
+    pending = False
 
     def start(self) -> None:
         super().start()
