@@ -44,6 +44,9 @@ def main() -> None:
 
     code = cli.run(argv)
     _close()
+    if "grpc" in sys.modules:
+        sys.stdout.flush()
+        os._exit(code)  # its threads have been seen to keep an interpreter that ends, or a channel that closes, waiting
     sys.exit(code)
 
 

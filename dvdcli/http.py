@@ -151,7 +151,7 @@ def _open_tls(address: Address, tls: Tls, deadline: Deadline) -> Any:
             context.verify_mode = ssl.CERT_NONE
         if tls.cert_file:
             # With a password, if an empty one: without, OpenSSL asks whoever sits at the terminal for one, and waits.
-            context.load_cert_chain(tls.cert_file, tls.key_file or None, password="")
+            context.load_cert_chain(tls.cert_file, tls.key_file or None, password="")  # nosec B106
     except (OSError, ValueError) as error:  # ValueError: a NUL in a path
         raise DvdcliError(f"{address.url}: a TLS file cannot be used: {error}", "see its paths and modes") from error
     plain = _open_any(socket.socket, address, deadline)

@@ -81,7 +81,7 @@ class Client:
         self._channel: Any = None
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection, in a process that goes on. One that ends does not wait for gRPC's threads."""
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()
@@ -112,7 +112,7 @@ class Client:
             if code not in AGAIN or (name == "ListVolumes" and code == "ABORTED"):
                 raise failure
             if not answered:
-                self.close()
+                self._channel = None
             if (self._deadline if answered else patience).left() <= pause:
                 raise failure
             clock.sleep(pause)

@@ -38,7 +38,7 @@ class Driver:
         self._known: dict[str, Any] = {}
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections, in a process that goes on."""
         self.node.close()
         self.controller.close()
 

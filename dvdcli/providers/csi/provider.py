@@ -61,11 +61,6 @@ class CsiProvider(CsiTerms):
     def _maker(self) -> Maker:
         return Maker(self._driver, self._catalogue)
 
-    def close(self) -> None:
-        """Let go of the driver's sockets."""
-        if self._made_driver is not None:
-            self._made_driver.close()
-
     def _access_here(self, options: Mapping[str, str]) -> Access:
         """Return how the volume is accessed on this host: the group of its files is the driver's work where it can."""
         wanted = self.access(options)
