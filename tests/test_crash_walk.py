@@ -35,6 +35,8 @@ MOST = {"docker": (2, 0, 2, 1, 1), "directory": (1, 0, 1, 1, 0), "local": (1, 2,
 FAILED = (0, 1, 5, 6)
 # How often these are called depends on when an answer comes.
 VARYING = ("poll", "recvfrom", "sendto", "write", "futex", "wait4", "ioctl", "openat")
+# These read the mount table, whose length is other tests' affair.
+READERS = ("mount", "umount")
 
 
 class Hit(NamedTuple):
@@ -125,6 +127,13 @@ def strike(scene: Scene, hit: Hit, trace: walking.Trace) -> tuple[subprocess.Com
     return done, True
 
 
+def varies(hit: Hit) -> bool:
+    """Return whether the call can have another number than in the trace, or be none."""
+    return bool(
+        hit.point and (hit.point.name in VARYING or (isinstance(hit.point, Strike) and hit.point.program in READERS))
+    )
+
+
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize(("world", "name"), PAIRS)
 def test_hit_anywhere_and_no_step_is_new(world: str, name: str, part: str, record_property: Any) -> None:
@@ -143,7 +152,7 @@ def test_hit_anywhere_and_no_step_is_new(world: str, name: str, part: str, recor
             except BaseException:
                 scene.give_up()
                 raise
-            assert reached or (hit.point and hit.point.name in VARYING), f"{hit} was not reached"
+            assert reached or varies(hit), f"{hit} was not reached"
             counts[f"{hit.mode} {hit.point.name if hit.point else 'everywhere'}"] += 1
             scene.finish(done, hit, hit.then)
         except Exception as error:

@@ -286,8 +286,9 @@ def _normal(home: Home, path: str) -> str:
     path = path.replace(str(home.state), "state").replace(f"{home.root}/", "").replace(str(home.root), "HOME")
     for pattern, word in (
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"), (r"vol-[0-9a-f]+(-\d+)?", "vol-ID"),
+        (r"[0-9a-f]{16}", "ID"),  # before what could be the end of one
         (rf"[\w%]*{home.root.name}\b", "HOME"), (rf"[\w%]*{home.root.parent.name}%2F\w", "HOME"),
-        (r"[0-9a-f]{16}", "ID"), (r"/proc/(self|\d+)/fd/\d+", "FD"), (r"/dev/loop\d+", "/dev/loopN"),
+        (r"/proc/(self|\d+)/fd/\d+", "FD"), (r"/dev/loop\d+", "/dev/loopN"),
         (r"\b\d{3,}\b", "N"),
     ):  # fmt: skip
         path = re.sub(pattern, word, path)
