@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 from dvdcli.errors import Exit
@@ -133,6 +134,9 @@ class Check:
     def left(self) -> None:
         """No process, temporary file or descriptor; a process that has one of the state's open is one of ours."""
         machine = self.machine
+        give_up = time.monotonic() + 5  # what unmounts our mounts elsewhere ends by itself
+        while machine.processes() and time.monotonic() < give_up:
+            time.sleep(0.05)
         self.expect("processes", machine.processes(), [])
         self.expect("temporary files", sorted(os.listdir(machine.temporary)), [])
         odd = [path.name for path in machine.metrics.parent.iterdir() if path != machine.metrics]
