@@ -156,6 +156,7 @@ def test_a_record_survives_its_json() -> None:
 def test_a_record_with_a_field_of_another_kind_is_none(key: str, value: object) -> None:
     data = whole_record()
     fits = type(value) is type(data[key]) and (value or key not in ("driver", "name", "status"))
+    fits = fits and not (key == "options" and value)  # an option is a text
     data[key] = value
     if fits:
         assert Record.from_json(data).to_json() == data
