@@ -9,6 +9,7 @@ from typing import Any
 from tests.conftest import Done
 from tests.csi import Cluster
 from tests.csi import Machine as Member
+from tests.doubles import csi, ec2, scaleio
 from tests.ebs import Cloud
 from tests.ebs import Machine as Instance
 from tests.gate import flags
@@ -59,6 +60,14 @@ class Pair:
     def taken_in_use(self, machine: Machine) -> None:
         """Say that `v` is about to be taken from *machine* while that uses it, which is else a sin."""
 
+    def fail_to_detach(self) -> None:
+        """Let the storage system fail with whatever detaches a volume, until it is healed."""
+        raise NotImplementedError
+
+    def heal(self) -> None:
+        """Let the storage system work again."""
+        raise NotImplementedError
+
     def await_another_attachment(self) -> None:
         """Wait until an attachment that is made now can be told from those that were."""
 
@@ -106,6 +115,13 @@ class EbsPair(Pair):
     def stop(self, machine: Machine) -> None:
         self.ec2.stop(machine.host)
 
+    def fail_to_detach(self) -> None:
+        error = ec2.Error("InternalError", "An internal error has occurred", 500)
+        self.ec2.next("DetachVolume", *[error] * 20)
+
+    def heal(self) -> None:
+        self.ec2.replies.clear()
+
     def await_another_attachment(self) -> None:
         """Wait for another second: EC2 tells attachments apart by those."""
         second = int(time.time())
@@ -146,6 +162,12 @@ class ScaleIoPair(Pair):
     def taken_in_use(self, machine: Machine) -> None:
         self.grid.expected.append(f"v unmapped from {machine.host.name} while in use")
 
+    def fail_to_detach(self) -> None:
+        self.gateway.next("removeMappedSdc", *[scaleio.Error(1, "Could not unmap the volume")] * 20)
+
+    def heal(self) -> None:
+        self.gateway.replies.clear()
+
 
 class CsiPair(Pair):
     """Two nodes of a CSI driver that attaches. To take a volume from a node is for people."""
@@ -180,6 +202,12 @@ class CsiPair(Pair):
 
     def stop(self, machine: Machine) -> None:
         self.stopped.append(machine.host.id)
+
+    def fail_to_detach(self) -> None:
+        self.double.next("ControllerUnpublishVolume", *[csi.Fail("INTERNAL", "cannot detach")] * 20)
+
+    def heal(self) -> None:
+        self.double.replies.clear()
 
 
 PAIRS: dict[str, type[EbsPair | ScaleIoPair | CsiPair]] = {"ebs": EbsPair, "scaleio": ScaleIoPair, "csi": CsiPair}

@@ -102,7 +102,7 @@ def test_drivers(home: Home) -> None:
     (home.root / "lib" / "js").mkdir()
     (home.root / "lib" / "js" / "js.json").write_text("{}")
     assert home.mount("v", "sock").code == 0
-    assert ask(home, "mount", "--volumedriver", "") == ["sock", "fast", "ebs", "local", "scaleio", "js", "spec"]
+    assert ask(home, "mount", "--volumedriver", "") == ["sock", "fast", "csi", "ebs", "local", "scaleio", "js", "spec"]
 
 
 def test_managed_plugins(home: Home) -> None:

@@ -261,14 +261,30 @@ def test_a_driver_that_says_that_it_has_published_and_has_not(machine, driver):
     nothing_left(machine)
 
 
-def test_a_driver_that_says_that_it_has_unpublished_and_has_not(machine, driver):
-    """Nothing is taken from under what is mounted still: somebody may write to it."""
+def test_a_driver_that_says_that_it_has_unpublished_and_has_not(cluster, machine, driver):
+    """It is unmounted for the driver, which is asked again until it knows that too."""
     assert machine.csi("mount", "v", SIZE).code == 0
     (machine.place / "file").write_text("kept")
-    for _ in range(3):
-        driver.next("NodeUnpublishVolume", Answer())
+    driver.next("NodeUnpublishVolume", Answer())
     done = machine.csi("unmount")
-    assert os.path.ismount(machine.place) == (done.code != 0)
+    assert (done.code, "its driver did not know" in done.err, "still published" in done.err) == (FAILURE, True, True)
+    assert not os.path.ismount(machine.place)
+    cluster.expected += driver.faults
+    assert len(cluster.expected) == 1
+    assert machine.csi("unmount").code == 0
+    nothing_left(machine)
+    assert machine.csi("mount", "v").code == 0
+    assert (machine.place / "file").read_text() == "kept"
+    assert machine.csi("unmount").code == 0
+
+
+def test_a_driver_that_says_that_it_has_unpublished_what_is_in_use(machine, driver):
+    """Nothing is taken from under who uses it: the driver is not even asked."""
+    assert machine.csi("mount", "v", SIZE).code == 0
+    driver.next("NodeUnpublishVolume", Answer())
+    with (machine.place / "file").open("w"):
+        refused(machine.csi("unmount", "v", "--timeout=2"), IN_USE, "in use")
+        assert os.path.ismount(machine.place)
     driver.replies.clear()
     assert machine.csi("unmount").code == 0
     nothing_left(machine)

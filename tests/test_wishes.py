@@ -12,12 +12,10 @@ import re
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dvdcli.linux import mountinfo
-from tests.doubles.ec2 import Error
 from tests.doubles.launcher import launch
 from tests.doubles.plugin import Reply
 from tests.ebs import IN_USE, NOT_FOUND, USAGE, refused
@@ -264,6 +262,9 @@ def test_04_files_that_are_empty_or_torn_keep_no_agent_from_starting(home, of, k
 # 5, 7: two hosts
 
 
+TAKERS = pytest.mark.parametrize("pair", [name for name, kind in PAIRS.items() if kind.takes], indirect=True)
+
+
 @pytest.fixture(params=PAIRS)
 def pair(request, command):
     pair = PAIRS[request.param](command)
@@ -271,32 +272,19 @@ def pair(request, command):
     pair.close()
 
 
-def fail_to_detach(pair: Any) -> None:
-    if pair.driver == "ebs":
-        pair.ec2.next("DetachVolume", *[Error("InternalError", "An internal error has occurred", 500)] * 20)
-    else:
-        from tests.doubles.scaleio import Error as Refusal
-
-        pair.gateway.next("removeMappedSdc", *[Refusal(1, "Could not unmap the volume")] * 20)
-
-
-def heal(pair: Any) -> None:
-    (pair.ec2 if pair.driver == "ebs" else pair.gateway).replies.clear()
-
-
 def test_05_a_detach_that_fails_pins_the_volume_until_recover_and_no_longer(pair):
     a, b = pair.a, pair.b
     pair.volume()
     assert pair.call(a, "mount").code == 0
     (a.place / "file").write_text("from a")
-    fail_to_detach(pair)
+    pair.fail_to_detach()
     failed = pair.call(a, "unmount", "--timeout=3")
     assert failed.code not in (0, USAGE), failed
     one_line(failed)
     assert [row["status"] for row in a.mounts()] == ["unmounting"]
     assert not os.path.ismount(a.place)
     refused(pair.call(b, "mount"), IN_USE, pair.name(a))
-    heal(pair)
+    pair.heal()
     done = a.recover()
     assert (done.code, done.out.split(": ")[0]) == (0, f"{pair.driver}/v")
     assert a.leftovers() == []
@@ -305,6 +293,7 @@ def test_05_a_detach_that_fails_pins_the_volume_until_recover_and_no_longer(pair
     assert pair.call(b, "unmount").code == 0
 
 
+@TAKERS
 def test_07_taken_away_and_taken_back(pair):
     """By force both times, and neither host was told: each has the old mount in its table still."""
     a, b = pair.a, pair.b
@@ -334,6 +323,7 @@ def test_07_taken_away_and_taken_back(pair):
     assert pair.call(a, "unmount").code == 0
 
 
+@TAKERS
 def test_07_a_policy_that_is_changed_too_late_is_said_to_count_later(pair):
     """What is on record has the settings of its first mount: the error says so, and the way out works."""
     a, b = pair.a, pair.b

@@ -37,6 +37,7 @@ class World:
     attachers: frozenset[str] = frozenset()  # the programs that an attach runs
     claimed = True  # whether a record of it needs a claim
     keeps_data = True
+    formats = True  # whether it is dvdcli that makes the file systems
     may_be: frozenset[str] = frozenset()  # files that can be in the state beside what the holds explain
     home: Home
 
@@ -421,6 +422,7 @@ class CsiWorld(World):
     """A CSI driver that can do all there is, with its controller on another socket; this is its only node."""
 
     driver = "csi"
+    formats = False  # the driver does
     options = ("--volumeopts=size=16M",)
     larger = ("--volumeopts=size=32M",)
 

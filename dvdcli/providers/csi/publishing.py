@@ -14,6 +14,7 @@ in the handle before the call is sent; the handle has
     staged           the same of where it is staged, where something is mounted there
     block            the device whose node is at the path, of block access
     own              where the driver itself has it mounted besides, before anybody was told the path; boot: in which
+    forgotten        what the driver said it had undone was mounted still: it is asked again, whatever was begun
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ class Publisher:
         What may still be under way is undone once more, whatever was begun.
         """
         past = {UNPUBLISHING: (UNSTAGING, DETACHING), UNSTAGING: (DETACHING,)}[step]
-        if self._state.get("step") not in past or self._state.get("unheard"):
+        if self._state.get("step") not in past or self._state.get("unheard") or self._state.get("forgotten"):
             return True
         return mountinfo.at(place, mountinfo.read_in(self._namespace())) is not None
 
@@ -194,6 +195,7 @@ class Publisher:
         said = f"{self._what} is unpublished" if answer is not None else f"there is no {self._what}"
         if not usage.is_gone(path, self._namespace(), self._deadline):
             self._clear(path, self._state, 0)
+            self._state["forgotten"] = True
         usage.check_gone(path, self._namespace(), said)
         device = usage.block_at(path)
         if device is not None:
@@ -214,6 +216,7 @@ class Publisher:
         said = f"{self._what} is unstaged" if answer is not None else f"there is no {self._what}"
         if not usage.is_gone(staging, self._namespace(), self._deadline):
             self._clear(staging, self._state.get("staged", {}), 0)
+            self._state["forgotten"] = True
         usage.check_gone(staging, self._namespace(), said)
 
     def _clear(self, path: str, noted: dict[str, Any], keep: int) -> None:
