@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,7 +181,7 @@ def _all_at_once(call: Callable[[str], object], names: list[str]) -> list[str]:
         try:
             call(name)
         except BaseException as error:
-            failures.append(f"{name}: {error!r}")
+            failures.append(f"{name}: {''.join(traceback.format_exception(error))}")
 
     threads = [threading.Thread(target=run, args=(name,)) for name in names]
     for thread in threads:
