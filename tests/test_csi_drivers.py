@@ -315,6 +315,35 @@ def test_a_driver_that_forgets_what_it_has_published(machine):
     assert machine.csi("unmount").code == 0
 
 
+@pytest.mark.parametrize("cluster", [{"deaf": True}, {"deaf": True, **PLAIN}], indirect=True, ids=["staged", "plain"])
+def test_a_driver_that_does_not_hear_of_read_only(machine):
+    """The mount that tasks get is a read-only one all the same, with the flags that it has."""
+    assert machine.csi("mount", "v", SIZE).code == 0
+    (machine.place / "file").write_text("kept")
+    assert machine.csi("unmount").code == 0
+    done = machine.csi("mount", "v", "--volumeopts=mountopts=ro,nosuid")
+    assert done.code == 0, done
+    there = mountinfo.at(str(machine.place), mountinfo.read())
+    assert {"ro", "nosuid"} <= set(there.options.split(","))
+    with pytest.raises(OSError, match="Read-only file system"):
+        (machine.place / "file").write_text("new")
+    assert (machine.place / "file").read_text() == "kept"
+    assert machine.csi("unmount").code == 0
+    nothing_left(machine)
+
+
+def test_what_a_driver_never_makes_is_removed_by_making_it_otherwise(machine, driver):
+    """Nobody knows whether there is a volume: the driver gives an error that leaves it open."""
+    broken = Fail("UNKNOWN", "Exception calling application")
+    driver.next("CreateVolume", broken, broken)
+    refused(machine.csi("create", "v", SIZE), FAILURE, "UNKNOWN")
+    refused(machine.csi("remove"), FAILURE, "UNKNOWN", "with other options")
+    assert machine.csi("create", "v", "--volumeopts=size=20M").code == 0
+    assert machine.csi("remove").code == 0
+    assert driver.volumes == {}
+    assert machine.leftovers() == []
+
+
 @like(reckless=True)
 def test_what_somebody_mounted_over_a_volume_is_not_removed_with_it(machine):
     assert machine.csi("mount", "v", SIZE).code == 0

@@ -72,6 +72,21 @@ def unmount(path: str, numbers: list[str], deadline: Deadline, guard: int) -> No
     raise TryAgainError(f"there is no end of mounts at {path}", "see /proc/self/mountinfo")
 
 
+def make_read_only(path: str, deadline: Deadline, guard: int) -> None:
+    """Make the mount at *path* a read-only one, as whoever mounted it has not; its file system stays as it is.
+
+    Raises DvdcliError where the kernel does not, TryAgainError at the *deadline*.
+    """
+    there = mountinfo.at(path, mountinfo.read())
+    flags = there.options.split(",") if there is not None else []
+    if "ro" in flags:
+        return
+    kept = [flag for flag in flags if flag not in ("", "rw")]
+    done = process.run(["mount", "-n", "-i", "-o", ",".join(["remount", "bind", "ro", *kept]), path], deadline, guard)
+    if done.code != 0:
+        raise DvdcliError(f"{path} could not be made read-only: {done.said}", "the kernel's log says more")
+
+
 def is_dead(number: str) -> bool:
     """Return whether the device under a mount has gone: taken away by another host, or pulled."""
     return not blockdev.exists(number)

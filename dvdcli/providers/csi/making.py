@@ -120,8 +120,11 @@ class Maker:
             try:
                 self._send(entry)
             except DvdcliError as error:
-                if status_of(error) not in REFUSED:
-                    raise
+                if status_of(error) in REFUSED:
+                    return
+                if not isinstance(error, TryAgainError):
+                    error.hint = f"{error.hint}; once a create with other options has made it, it can be removed"
+                raise
         elif entry is not None and entry.status == REMOVING:
             self._delete(entry)
 

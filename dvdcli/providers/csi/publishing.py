@@ -142,6 +142,8 @@ class Publisher:
                 f"the driver {self._driver.name} says that {self._what} is published, and {what} at {path}",
                 f"a driver in a container needs {os.path.dirname(path)} with mount propagation: see dvdcli check",
             )
+        if access.read_only and not block:
+            mounting.make_read_only(path, self._deadline, self._guard)  # there are drivers that do not hear of that
         staging = self._state.get("staging")
         staged = usage.proof(staging, False, self._state["namespace"]) if staging else {}
         self._state.update(found, step=PUBLISHED, staged=staged)

@@ -33,7 +33,7 @@ def stage(call: Call, request: pb.NodeStageVolumeRequest) -> pb.NodeStageVolumeR
     elif not disks.is_mounted(place):
         if os.listdir(place):
             raise Sin(Code.INVALID_ARGUMENT, f"{place} is not empty")
-        readonly = compatible.mode(wanted) in compatible.READERS
+        readonly = compatible.mode(wanted) in compatible.READERS and not call.settings.deaf
         disks.mount_volume(call, volume, wanted["mount"], place, readonly)
     with call.books.change_node(call.node) as book:
         book.staged[volume.id] = _without_secrets(call.args)
@@ -82,6 +82,7 @@ def publish(call: Call, request: pb.NodePublishVolumeRequest) -> pb.NodePublishV
 
 def _mount_target(call: Call, volume: Volume, wanted: Args, request: pb.NodePublishVolumeRequest) -> None:
     target, readonly = request.target_path, request.readonly or compatible.mode(wanted) in compatible.READERS
+    readonly = readonly and not call.settings.deaf
     there = disks.is_mounted(target)
     if "block" in wanted:
         if not there:

@@ -43,6 +43,7 @@ class Settings:
                       condition) and ValidateVolumeCapabilities do
     forgets           its nodes forget when they are started again, and do nothing about what they have forgotten
     reckless          a node unmounts one mount from a target, and removes whatever it finds there then
+    deaf              a node mounts what is to be read-only as if it were not
     ready             what Probe says: "yes", "no", "silent", or the message of an error
     """
 
@@ -75,6 +76,7 @@ class Settings:
     echoes: tuple[str, ...] = ()
     forgets: bool = False
     reckless: bool = False
+    deaf: bool = False
     ready: str = "yes"
 
     def write(self, root: Path) -> None:
