@@ -131,5 +131,7 @@ def _reason(error: BaseException) -> str:
     while True:
         following = getattr(inner, "reason", None) or next(iter(getattr(inner, "args", ())), None)
         if not isinstance(following, BaseException):
-            return str(inner)
+            following = inner.__cause__ if isinstance(inner.__cause__, OSError) else None
+        if following is None:
+            return str(getattr(inner, "strerror", None) or inner)
         inner = following

@@ -12,6 +12,7 @@ from dvdcli import __version__, output
 from dvdcli.commands.base import HelpMixin
 from dvdcli.errors import Exit, UsageError
 from dvdcli.flags import FLAGS, TALK, spell_out, with_options
+from dvdcli.nearest import nearest
 
 COMMANDS = (
     "mount", "unmount", "list", "inspect", "recover", "forget", "create", "remove", "resize", "get", "path", "config",
@@ -42,6 +43,12 @@ class _Group(HelpMixin, click.Group):
         found: click.Command = importlib.import_module(f"dvdcli.commands.{cmd_name}").command_
         return found
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            meant = nearest(args[0], COMMANDS)
+            raise click.UsageError(f"there is no command {args[0]!r}{f': did you mean {meant}?' if meant else ''}")
+        return super().resolve_command(ctx, args)
+
     def _main_shell_completion(self, *args: Any, **more: Any) -> None:
         """Complete nothing here: run() does, and no variable makes anything of another call."""
 
@@ -59,7 +66,9 @@ class _Group(HelpMixin, click.Group):
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     invoke_without_command=True,
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong call, 3 no such volume or driver, 4 in use, 5 try again later, "
+    epilog="\b\nFor example:\n  dvdcli mount --volumedriver=local --volumename=db1\n"
+    "  dvdcli mount --help\n\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong call, 3 no such volume or driver, 4 in use, 5 try again later, "
     "6 trouble with state or lock.",
 )
 @with_options(*FLAGS, *TALK)

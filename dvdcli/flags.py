@@ -16,6 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Seconds(click.FloatRange):
+    name = "number of seconds"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         seconds = super().convert(value, param, ctx)
         if seconds != seconds:
@@ -148,7 +150,7 @@ class Asked:
         """The volume. Raises UsageError where the flags name none, or one that cannot be."""
         if self.driver is None or self.name is None:
             missing = "--volumedriver" if self.driver is None else "--volumename"
-            raise UsageError(f"{missing} is missing", "see dvdcli help")
+            raise UsageError(f"{missing} is missing", "name the volume: --volumedriver=DRIVER --volumename=NAME")
         return Volume(self.driver, self.name)
 
     @property

@@ -153,7 +153,10 @@ def _open_tls(address: Address, tls: Tls, deadline: Deadline) -> Any:
             # With a password, if an empty one: without, OpenSSL asks whoever sits at the terminal for one, and waits.
             context.load_cert_chain(tls.cert_file, tls.key_file or None, password="")  # nosec B106
     except (OSError, ValueError) as error:  # ValueError: a NUL in a path
-        raise DvdcliError(f"{address.url}: a TLS file cannot be used: {error}", "see its paths and modes") from error
+        named = ", ".join(path for path in (tls.ca_file, tls.cert_file, tls.key_file) if path)
+        why = getattr(error, "strerror", None) or error
+        fault = f"{address.url}: a TLS file cannot be used: {named}: {why}"
+        raise DvdcliError(fault, "see its path and mode") from error
     plain = _open_any(socket.socket, address, deadline)
     try:
         return context.wrap_socket(plain, server_hostname=address.host)

@@ -72,7 +72,7 @@ def test_mandoc_has_nothing_to_say(path: Path) -> None:
 def test_help_and_page_say_the_same(home: Home, name: str) -> None:
     help_text = home.run(name, "--help").out
     about, _, options = help_text.partition("\nOptions:\n")
-    options = options.partition("\nCommands:\n")[0]
+    options = options.partition("\nCommands:\n")[0].partition("\n  For example:\n")[0]
     page = rendered(ROOT / "man" / "man8" / f"dvdcli-{name}.8")
     assert squash(about.partition("\n\n")[2]) in section(page, "DESCRIPTION")
     assert section(page, "OPTIONS").startswith(squash(options))

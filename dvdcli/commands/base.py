@@ -11,6 +11,7 @@ import click
 from dvdcli import output, render
 from dvdcli.errors import DvdcliError, Exit, UsageError, from_os_error
 from dvdcli.flags import spell_out, with_options
+from dvdcli.nearest import nearest
 
 
 def _print_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -35,7 +36,28 @@ class Command(HelpMixin):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse *args*; a bare --explicitcreate means true."""
-        return super().parse_args(ctx, spell_out(args, self))
+        try:
+            return super().parse_args(ctx, spell_out(args, self))
+        except click.NoSuchOption as error:
+            flag = error.option_name
+            raise click.UsageError(f"there is no option {flag}{self._instead_of(flag)}") from error
+        except click.UsageError as error:
+            of_words = type(error) is click.UsageError  # that are beside the flags; others have classes of their own
+            if not of_words or not self._takes("--volumename") or self.name == "list":
+                raise
+            said = error.message.rstrip(".")
+            raise click.UsageError(f"{said}: a volume is named by --volumedriver and --volumename") from error
+
+    def _takes(self, flag: str) -> bool:
+        return any(flag in param.opts for param in self.params)
+
+    def _instead_of(self, flag: str) -> str:
+        """Return what to say of the unknown *flag*: the one that was meant, or how a volume's option is given."""
+        known = {name.lstrip("-"): name for param in self.params for name in param.opts if name.startswith("--")}
+        meant = known.get(nearest(flag.lstrip("-"), known))
+        if meant:
+            return f": did you mean {meant}?"
+        return ": a volume's own options are given as --volumeopts KEY=VALUE" if self._takes("--volumeopts") else ""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Carry the command out."""
@@ -48,11 +70,12 @@ class Command(HelpMixin):
             raise
 
 
-def command(name: str, *options: Any) -> Callable[[Callable[..., int]], Command]:
-    """Return a decorator that makes a function the command *name* with *options*."""
+def command(name: str, *options: Any, example: str = "") -> Callable[[Callable[..., int]], Command]:
+    """Return a decorator that makes a function the command *name* with *options*; help ends with the *example*."""
+    epilog = f"\b\nFor example:\n  dvdcli {name} {example}" if example else None
 
     def decorate(function: Callable[..., int]) -> Command:
-        return click.command(name, cls=Command)(with_options(*options)(function))
+        return click.command(name, cls=Command, epilog=epilog)(with_options(*options)(function))
 
     return decorate
 

@@ -25,9 +25,10 @@ from dvdcli.volume import check_driver
     ),
     click.argument("names", nargs=-1, metavar="[DRIVER]...", shell_complete=completed_by("drivers")),
     JSON, timeout_option(drivers.TIMEOUT), *TALK,
+    example="local",
 )  # fmt: skip
 def command_(names: tuple[str, ...], agent: str | None, as_json: bool, timeout: float, **flags: Any) -> int:
-    """Look whether this host is ready for each driver.
+    """Check whether this host is ready for each driver.
 
     The host itself is looked at, and each driver that is known; or those drivers alone that are named. Nothing is
     changed. Each driver, and the agent, has --timeout seconds. With -q only what is not ok is shown.

@@ -32,7 +32,10 @@ def command_(ctx: click.Context) -> int:
 
 @command("show", JSON, *TALK)
 def show(as_json: bool, **flags: Any) -> int:
-    """Print every value that counts and where it comes from; secrets are masked."""
+    """Print every value and where it comes from.
+
+    Where several files have a key, the value that counts. Secrets are masked.
+    """
     Asked(flags)
     found = list(config_show.settings())
     if as_json:
@@ -59,9 +62,9 @@ def _heading(name: str) -> list[str]:
 
 @command("check", JSON, *TALK)
 def check(as_json: bool, **flags: Any) -> int:
-    """Say everything that is wrong in the configuration; nothing where all is right.
+    """Say what is wrong in the configuration.
 
-    No storage system is asked: see dvdcli check for that.
+    All of it, a line each; nothing where all is right. No storage system is asked: see dvdcli check for that.
     """
     Asked(flags)
     errors, warnings = config_check.problems()

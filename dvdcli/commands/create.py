@@ -11,7 +11,10 @@ from dvdcli.errors import Exit
 from dvdcli.flags import FLAGS, TALK, Asked, timeout_option
 
 
-@command("create", *FLAGS, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
+@command(
+    "create", *FLAGS, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK,
+    example="--volumedriver=local --volumename=db1 --volumeopts size=10",
+)  # fmt: skip
 def command_(timeout: float, **flags: Any) -> int:
     """Create a volume."""
     asked = Asked(flags)

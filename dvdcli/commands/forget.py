@@ -22,6 +22,7 @@ TIMEOUT = 10.0
     click.argument(
         "volume", required=True, metavar="DRIVER/NAME", shell_complete=completed_by("recorded_volumes")
     ),
+    example="local/db1",
 )  # fmt: skip
 def command_(volume: str, yes: bool, timeout: float, **flags: Any) -> int:
     """Drop the record of a volume, without touching its storage.

@@ -8,6 +8,7 @@ from dvdcli import output
 from dvdcli.commands.base import command
 from dvdcli.errors import Exit, UsageError
 from dvdcli.flags import completed_by
+from dvdcli.nearest import hint
 
 
 @command(
@@ -25,7 +26,7 @@ def command_(ctx: click.Context, about: str | None) -> int:
         return Exit.DONE
     found = root.get_command(ctx, about)
     if found is None:
-        raise UsageError(f"there is no command {about!r}", f"the commands: {', '.join(root.list_commands(ctx))}")
+        raise UsageError(f"there is no command {about!r}", hint(about, root.list_commands(ctx)))
     with click.Context(found, info_name=about, parent=top) as inner:
         output.to_stdout(found.get_help(inner))
     return Exit.DONE

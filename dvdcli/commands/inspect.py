@@ -17,11 +17,12 @@ from dvdcli.flags import JSON, TALK, Asked, completed_by
     click.argument(
         "what", required=True, metavar="VOLUME|CONTAINER|MOUNTPOINT", shell_complete=completed_by("whatever")
     ),
+    example="local/db1",
 )  # fmt: skip
 def command_(what: str, as_json: bool, **flags: Any) -> int:
-    """Show what is known of a volume, and where it disagrees.
+    """Show what is known of a volume, and by whom.
 
-    Record, mount table, driver and users are shown side by side.
+    That is what is on record, and what the mount table, the driver and its users say.
 
     A volume is named as DRIVER/NAME, or by its name alone; a container by its id, which shows all that it holds; a
     path by the mountpoint at or above it. Where the sides disagree, a line says so.

@@ -30,6 +30,7 @@ from dvdcli.volume import check_driver, without_controls
     click.option("--wide", is_flag=True, help="Show the types of the file systems and the last failures too."),
     click.option("--all", "every", is_flag=True, help="Ask every known driver at once for its volumes."),
     JSON, timeout_option(inventory.READ_TIMEOUT), *TALK,
+    example="--driver local --status lost",
 )  # fmt: skip
 def command_(every: bool, wide: bool, as_json: bool, timeout: float, **flags: Any) -> int:
     """List what is mounted on this host, and who holds it.

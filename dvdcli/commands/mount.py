@@ -12,7 +12,10 @@ from dvdcli.flags import FLAGS, HOLD, ISOLATOR, TALK, Asked, timeout_option
 from dvdcli.volume import check_name
 
 
-@command("mount", *FLAGS, HOLD, ISOLATOR, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
+@command(
+    "mount", *FLAGS, HOLD, ISOLATOR, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK,
+    example="--volumedriver=local --volumename=db1 --volumeopts size=10",
+)  # fmt: skip
 def command_(hold: str, timeout: float, **flags: Any) -> int:
     """Mount a volume and print its path.
 

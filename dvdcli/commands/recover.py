@@ -25,12 +25,14 @@ from dvdcli.mesos import check_agent
         help="Write what there is and what was done, for node_exporter's textfile collector.",
     ),
     ISOLATOR, JSON, timeout_option(recovery.TIMEOUT), *TALK,
+    example="--dry-run",
 )  # fmt: skip
 def command_(dry_run: bool, as_json: bool, timeout: float, metrics: str | None, **flags: Any) -> int:
     """Finish what a crash, a failure or a reboot left.
 
     That is interrupted calls, unmounts that failed, mounts of an earlier boot; with --agent also what the
-    containers hold that live no more. Silent when there is nothing to do, and safe to run at any time.
+    containers hold that live no more. Silent when there is nothing to do, and safe to run at any time. With -q only
+    failures are told.
     """
     Asked(flags)
     deadline = Deadline(timeout)

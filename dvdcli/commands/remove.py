@@ -11,7 +11,10 @@ from dvdcli.errors import Exit
 from dvdcli.flags import FLAGS, TALK, Asked, timeout_option
 
 
-@command("remove", *FLAGS, YES, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
+@command(
+    "remove", *FLAGS, YES, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK,
+    example="--volumedriver=local --volumename=db1",
+)  # fmt: skip
 def command_(yes: bool, timeout: float, **flags: Any) -> int:
     """Destroy a volume and all data in it. One that is mounted is refused.
 

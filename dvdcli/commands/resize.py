@@ -11,7 +11,10 @@ from dvdcli.errors import Exit
 from dvdcli.flags import FLAGS, TALK, Asked, timeout_option
 
 
-@command("resize", *FLAGS, YES, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK)
+@command(
+    "resize", *FLAGS, YES, timeout_option(lifecycle.MOUNT_TIMEOUT), *TALK,
+    example="--volumedriver=local --volumename=db1 --volumeopts size=20",
+)  # fmt: skip
 def command_(yes: bool, timeout: float, **flags: Any) -> int:
     """Make a volume larger, and its file system.
 

@@ -12,7 +12,10 @@ from dvdcli.flags import FLAGS, HOLD, ISOLATOR, TALK, Asked, timeout_option
 from dvdcli.volume import check_name
 
 
-@command("unmount", *FLAGS, HOLD, ISOLATOR, timeout_option(lifecycle.UNMOUNT_TIMEOUT), *TALK)
+@command(
+    "unmount", *FLAGS, HOLD, ISOLATOR, timeout_option(lifecycle.UNMOUNT_TIMEOUT), *TALK,
+    example="--volumedriver=local --volumename=db1",
+)  # fmt: skip
 def command_(hold: str, timeout: float, **flags: Any) -> int:
     """Let go of a volume, and unmount it if nobody else holds it.
 

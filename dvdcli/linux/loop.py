@@ -80,7 +80,8 @@ def attach(image: str, deadline: Deadline, guard: int) -> Device:
     done = process.run(["losetup", "--find", "--", image], deadline, guard)
     there = find(image)
     if there is None:
-        raise DvdcliError(f"{image} cannot be put on a loop device: {done.said}", "see losetup -a, /dev/loop-control")
+        hint = "run dvdcli as root" if os.geteuid() else "see losetup -a, /dev/loop-control"
+        raise DvdcliError(f"{image} cannot be put on a loop device: {done.said}", hint)
     return there
 
 

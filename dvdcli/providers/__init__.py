@@ -54,7 +54,7 @@ def find(driver: str, config: Config, deadline: Deadline, patience: float) -> tu
     found = _csi(driver)
     if found is None and failure is not None:
         raise failure
-    name, own = found or _await(driver, deadline.sooner(patience))
+    name, own = found or _await(driver, deadline.sooner(patience), config)
     return _make(name, driver, own, deadline, patience)
 
 
@@ -76,7 +76,7 @@ def _csi(driver: str) -> tuple[str, dict[str, Any]] | None:
     return ("csi", {}) if sockets.find(driver) else None
 
 
-def _await(driver: str, deadline: Deadline) -> tuple[str, dict[str, Any]]:
+def _await(driver: str, deadline: Deadline, config: Config) -> tuple[str, dict[str, Any]]:
     from dvdcli.providers import plugins
 
     pause = 0.05
@@ -89,10 +89,17 @@ def _await(driver: str, deadline: Deadline) -> tuple[str, dict[str, Any]]:
         found = ("docker", plugin) if plugin is not None else _csi(driver)
         if found is not None:
             return found
-    raise NotFoundError(
-        f"there is no driver {driver!r}",
-        "start the Docker volume plugin of that name, or describe it in dvdcli.toml as [drivers.NAME]",
-    )
+    raise _no_driver(driver, config)
+
+
+def _no_driver(driver: str, config: Config) -> NotFoundError:
+    from dvdcli.nearest import nearest
+
+    hint = "start the Docker volume plugin of that name, or describe it in dvdcli.toml as [drivers.NAME]"
+    if driver in ("csi", "docker"):
+        hint = f'give yours a name in dvdcli.toml: [drivers.NAME] with provider = "{driver}"'
+    meant = nearest(driver, {*PROVIDERS, *config.drivers()} - {"csi", "docker", driver})
+    return NotFoundError(f"there is no driver {driver!r}", f"did you mean {meant}? else {hint}" if meant else hint)
 
 
 def _make(
@@ -111,7 +118,11 @@ def provider_class(name: str, driver: str) -> type[Provider]:
     """Return the class of the provider *name*, which *driver* asks for. Raises NotFoundError."""
     path = PROVIDERS.get(name) or _entry_point(name)
     if path is None:
-        raise NotFoundError(f"there is no provider {name!r} for the driver {driver!r}", "install it")
+        from dvdcli.nearest import nearest
+
+        meant = nearest(name, PROVIDERS)
+        hint = f"did you mean {meant}? else install it" if meant else "install it"
+        raise NotFoundError(f"there is no provider {name!r} for the driver {driver!r}", hint)
     module_name, _, attribute = path.partition(":")
     found: type[Provider] = getattr(__import__(module_name, fromlist=[attribute]), attribute)
     return found

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _UNITS = {"M": 20, "G": 30, "T": 40}
+_SIZES = "one is a whole number of GiB, or has M, G or T behind it (500M); each option takes a --volumeopts of its own"
 _KINDS: dict[type, str] = {dict: "table of strings", list: "list of strings"}
 
 
@@ -64,7 +65,7 @@ class SizeOption(Option):
         if number[-1:].upper() in _UNITS:
             number, unit = number[:-1], number[-1].upper()
         if not (number.isascii() and number.isdigit() and 0 < len(number) < 8 and int(number)):
-            raise UsageError(f"the volume option {key}={value} is no size", "a number of GiB, or with M, G or T")
+            raise UsageError(f"the volume option {key}={value} is no size", _SIZES)
         return int(number) << _UNITS[unit]
 
 

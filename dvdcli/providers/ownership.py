@@ -26,7 +26,7 @@ def check_ownership(provider: Provider, options: Mapping[str, str]) -> None:
     """Raise UsageError for a mode that is none, or an id that is too large."""
     mode = provider.option(options, "mode")
     if not (0 < len(mode) <= 4 and all(digit in "01234567" for digit in mode)):
-        raise UsageError(f"the volume option mode={mode} is no octal mode")
+        raise UsageError(f"the volume option mode={mode} is no octal mode", "one is like 750")
     for key in ("uid", "gid"):
         if provider.option(options, key) > _UNCHANGED:
             raise UsageError(f"the volume option {key}={provider.option(options, key)} is no id")

@@ -66,4 +66,4 @@ def _ok(reply: Reply) -> bytes:
 
 
 def _hint() -> str:
-    return "raise the hop limit, or set region, zone and instance in [drivers.NAME]"
+    return "on an EC2 instance raise its hop limit, or set region, zone and instance in [drivers.NAME]"

@@ -68,7 +68,7 @@ class EbsProvider(BlockProvider):
         """Return a policy that is none."""
         policy = settings.get("preempt", NEVER)
         if policy not in POLICIES:
-            fault = UsageError(f"[drivers.{driver}] preempt = {policy!r} is no policy", f"one of {POLICIES}")
+            fault = UsageError(f"[drivers.{driver}] preempt = {policy!r} is no policy", f"one of {', '.join(POLICIES)}")
             yield "preempt", fault
 
     def check(self, options: Mapping[str, str]) -> None:

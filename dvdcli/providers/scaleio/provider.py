@@ -300,4 +300,4 @@ def _check_size(there: ScaleIoVolume, size: int) -> None:
 
 
 def _no_policy(driver: str, policy: Any) -> UsageError:
-    return UsageError(f"[drivers.{driver}] preempt = {policy!r} is no policy", f"one of {POLICIES}")
+    return UsageError(f"[drivers.{driver}] preempt = {policy!r} is no policy", f"one of {', '.join(POLICIES)}")
