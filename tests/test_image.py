@@ -195,3 +195,11 @@ def test_an_image_with_a_file_system_of_somebody_else_is_mounted_as_it_is(home):
     assert mount(home, "v", "fsType=ext4").code == 0
     assert content(image(home))["TYPE"] == "xfs"
     unmount(home)
+
+
+def test_a_size_that_is_too_small_for_its_file_system(home):
+    """mkfs.xfs says it first, and then how it is used, in forty lines."""
+    done = mount(home, "v", "size=64M", "fsType=xfs")
+    assert done.code == 1, done
+    assert "Filesystem must be larger than 300MB.; see that device, and the volume's size" in done.err
+    assert home.leftovers() == []

@@ -27,7 +27,7 @@ _PACKAGES = {
 class Finished:
     """A program that ran to its end: its exit *code* (negative: the signal that ended it) and its *output*, one text.
 
-    *said* is the last line of the output, for an error message.
+    *said* is the last line of the output, for an error message: of what is before a page of usage.
     """
 
     __slots__ = ("code", "output")
@@ -39,7 +39,7 @@ class Finished:
     @property
     def said(self) -> str:
         """The last line that the program printed, or how it ended."""
-        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        lines = [line.strip() for line in self.output.partition("\nUsage: ")[0].splitlines() if line.strip()]
         how = f"signal {-self.code}" if self.code < 0 else f"exit status {self.code}"
         return lines[-1] if lines else how
 
