@@ -249,11 +249,15 @@ def test_the_request_leaves_out_what_is_bulky_or_secret(shared, home, stand_in):
             request = agent.isolator.request("c1", ONE)
             executor = request.get("container_config", request)["executor_info"]
             executor["data"], executor["resources"] = "bulk", [{"name": "cpus"}]
+            if release == NEWEST:
+                key = {"name": "KEY", "type": "SECRET", "secret": {"text": "hidden"}}
+                request["container_config"]["command_info"]["environment"]["variables"].append(key)
             agent.isolator.request = lambda *_, wanted=request, **__: wanted
             assert agent.prepare("c1", ONE).value() is None
         written = json.loads(seen.read_text())
         assert "bulk" not in seen.read_text()
         assert "cpus" not in seen.read_text()
+        assert ("KEY" in seen.read_text(), "hidden" in seen.read_text()) == (release == NEWEST, False)
         assert (written["protocol"], written["agent"], written["timeout"]) == (1, "a.b", 7)
         assert (written["mesos_version"], written["container_id"]) == (release, ["c1"])
         assert "docker_volumes" not in written

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from dvdcli.errors import UsageError
 from dvdcli.mesos import Prepare
 from dvdcli.wanted import wanted
 from tests.isolators import Isolator, variables
+from tests.watched import Watched
 
 
 def asked(home, container_info=None, docker_volumes=True, release="1.11.0", config=None, **given):
@@ -46,8 +49,23 @@ def test_other_names_are_somebody_elses(home, name):
     assert asked(home, **{name: "x\0\ud800"}) == []
 
 
+@pytest.mark.root
 def test_a_task_does_not_choose_what_root_runs(home):
-    assert len(asked(home, NAME="v", DVDCLI="/tmp/evil")) == 1
+    """What it names is not run, and in no launch message; the operator finds in the log that it was tried."""
+    home.plugin().add("v")
+    evil = home.root / "evil"
+    evil.write_text(f"#!/bin/sh\ntouch {home.root}/caught\n")
+    evil.chmod(0o755)
+    isolator, watched = Isolator(home), Watched(home, "")
+    given = variables(NAME="v", DRIVER="plug", CONTAINERPATH="data", DVDCLI=str(evil))
+    try:
+        done = watched.run("mount", "--isolator", said=json.dumps(isolator.request("c1", given)))
+    finally:
+        watched.close()
+    assert (done.code, "launch" in done.out, str(evil) in done.out) == (0, True, False), done
+    assert not (home.root / "caught").exists()
+    assert any("DVDI_VOLUME_DVDCLI of a task is ignored" in line for line in watched.logged)
+    assert isolator.cleanup("c1") == []
 
 
 @pytest.mark.parametrize("given", [

@@ -52,14 +52,18 @@ class Watched:
         self.started: list[re.Match[str]] = []
         self.states: list[str] = []
 
-    def run(self, *words: str, env: dict[str, str] | None = None) -> Done:
+    def run(self, *words: str, env: dict[str, str] | None = None, said: str = "") -> Done:
+        """Run dvdcli with *words*, and *said* on its standard input."""
         namespace = f"--mount=/proc/{self.keeper.pid}/ns/mnt"
         strace = ["strace", "-f", "-qq", "-v", "-s", "100000", "-e", "trace=execve", "-o", str(self.log)]
-        process = subprocess.Popen(
-            ["nsenter", namespace, *strace, self.machine.command, *words], env={**self.machine.env, **(env or {})},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        done = self.machine.finish(process)
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write(said.encode())
+            stdin.seek(0)
+            process = subprocess.Popen(
+                ["nsenter", namespace, *strace, self.machine.command, *words], env={**self.machine.env, **(env or {})},
+                stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            done = self.machine.finish(process)
         self.outputs += [done.out, done.err]
         self.logged += self._datagrams()
         self.started += EXECVE.finditer(self.log.read_text())
