@@ -106,7 +106,7 @@ def _judge(work: Work, listed: Listed, who: str, dry_run: bool) -> Outcome:
     if not dry_run:
         work.take(who)  # first: a record can be rebuilt from its hold
         work.slot.save(work.known(), intent=True)
-        work.slot.drop(hold_name(DEFAULT_HOLD))
+        work.slot.holds.drop(hold_name(DEFAULT_HOLD))
     return Outcome(name, ADOPTED, f"for container {listed.container}, listed in {listed.source}")
 
 

@@ -17,8 +17,8 @@ from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, InUseError, NewerError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
-from dvdcli.state import State, make_root, refuse_newer, remove_directory
-from dvdcli.volume import SCHEMA, Volume, encode
+from dvdcli.state import State, make_root
+from dvdcli.volume import SCHEMA, Volume, encode, refuse_newer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Claim:
             if self._owner() in (None, volume):
                 for name in ("claim.json", "claim.json.new", "lock"):
                     files.unlink(f"{self.directory}/{name}")
-                remove_directory(self.directory)
+                files.remove_directory(self.directory)
         finally:
             lock.release()
 

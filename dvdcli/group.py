@@ -160,9 +160,9 @@ def release(who: str, volumes: Sequence[Volume], deadline: Deadline) -> list[str
 def let_go(state: State, volume: Volume, who: str) -> None:
     """Drop a hold without the volume's lock, and leave what follows from it to recover. Raises OSError."""
     slot = state.slot(volume)
-    if slot.has_hold(who):
+    if slot.holds.has(who):
         mark_if_possible(slot)
-        slot.drop(who)
+        slot.holds.drop(who)
 
 
 def unmount(request: Request) -> list[str]:
@@ -248,7 +248,7 @@ def drop_dead(who: str, container: Container, still: Callable[[], bool] = lambda
                 newer.append(f"{volume} is on record by a newer dvdcli")
             elif slot.exists():
                 mark_if_possible(slot)
-                slot.drop(who)
+                slot.holds.drop(who)
         if not newer:
             container.erase()
     finally:

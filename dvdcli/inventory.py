@@ -131,7 +131,7 @@ def forget(volume: Volume, deadline: Deadline) -> None:
     try:
         record = slot.load()
         # What a killed call of ours left are holds, of which recover would make the record again.
-        if record is None and not slot.is_damaged() and not slot.holds(boot_id()):
+        if record is None and not slot.is_damaged() and not slot.holds.valid(boot_id()):
             slot.erase_if_empty()
             raise _unknown(volume)
         look_again(slot.root)  # should we be killed before its claim is gone

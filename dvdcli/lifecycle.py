@@ -103,10 +103,10 @@ def unmount(volume: Volume, hold: str, deadline: Deadline, ask: bool = True) -> 
             return []
         others = [] if work.is_of_older_boot else sorted(who for who in work.holds if who != hold)
         if others:
-            slot.drop(hold)
+            slot.holds.drop(hold)
             return others
         mark_if_possible(slot)
-        slot.drop_all()
+        slot.holds.drop_all()
         if work.finish():
             slot.erase()
         return []

@@ -148,7 +148,7 @@ class _Look:
 
     def row(self, slot: Slot, record: Record) -> Row:
         today = record.boot == self.boot
-        holds = slot.holders(self.boot) if today else []
+        holds = slot.holds.names(self.boot) if today else []
         row: Row = {
             "driver": record.volume.driver, "name": record.volume.name,
             "status": record.status if holds else UNMOUNTING, "mountpoint": record.path if today else "",

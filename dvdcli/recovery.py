@@ -155,12 +155,12 @@ def _finish(slot: Slot, deadline: Deadline) -> Outcome | None:
         return _undo(work)
     if work.is_proven():
         if not slot.look_only:
-            slot.sweep()
+            slot.holds.sweep()
             slot.unmark()
         return Outcome(str(slot), VERIFIED, f"mounted for {', '.join(sorted(keep))}")
     if not slot.look_only:
         if record.adding:
-            slot.drop(record.adding)
+            slot.holds.drop(record.adding)
         work.forward("", explicit=True)
     return Outcome(str(slot), COMPLETED, f"mounted for {', '.join(sorted(keep))}")
 
@@ -189,7 +189,7 @@ def _undo(work: Work) -> Outcome:
     why = "of an earlier boot" if work.is_of_older_boot else record.failure or "nobody holds it"
     if not slot.look_only:
         mark_if_possible(slot)
-        slot.drop_all()
+        slot.holds.drop_all()
         if not work.finish():
             return Outcome(str(slot), WAITING, "a mount that was given up can still be under way")
         slot.erase()

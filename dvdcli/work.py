@@ -51,12 +51,12 @@ class Work:
         self.patience = patience
         self.boot = boot_id()
         self.record = slot.load()
-        self.holds = slot.holds(self.boot)
+        self.holds = slot.holds.valid(self.boot)
         self._provider: Provider | None = None
         self._claimed = ""
         self._config = Config()  # which is read when it is first needed, and once
         if self.record is None and not slot.look_only:
-            slot.drop_void()  # beside the record to come there are valid ones only
+            slot.holds.drop_void()  # beside the record to come there are valid ones only
         if self.record is None and self.holds:
             self.record = self._rebuilt()
         self._intended = self.record is not None
@@ -166,7 +166,7 @@ class Work:
         assert record is not None
         since = clock.now()
         data: dict[str, Any] = {"provider": record.provider, "settings": record.settings, "options": record.options}
-        self.slot.take(Hold(who, self.boot, {"path": record.path, "since": since, **data}))
+        self.slot.holds.take(Hold(who, self.boot, {"path": record.path, "since": since, **data}))
 
     def note(self, handle: dict[str, Any]) -> None:
         """Make a provider's handle durable in the middle of its work."""
@@ -232,7 +232,7 @@ class Work:
     def forget_older_boot(self) -> None:
         """Void every hold of an older boot, and the mount; the attachment stays for the provider to prove."""
         assert self.record is not None
-        self.slot.drop_all()
+        self.slot.holds.drop_all()
         self.holds = {}
         self.record.path = self.record.within = ""
 
@@ -249,7 +249,7 @@ class Work:
         assert record is not None
         if record.status != MOUNTING or record.adding in ("", hold):
             return False
-        self.slot.drop(record.adding)
+        self.slot.holds.drop(record.adding)
         return self.holds.pop(record.adding, None) is not None
 
     def goes_on(self, options: dict[str, str]) -> bool:
@@ -261,7 +261,7 @@ class Work:
         """After a call that a program of ours outlasts: drop its hold, and let the next call go on from there."""
         try:
             if added:
-                self.slot.drop(added)
+                self.slot.holds.drop(added)
             mark_if_possible(self.slot)
             record = self.known()
             record.adding = ""
@@ -277,8 +277,8 @@ class Work:
         """
         try:
             if added:
-                self.slot.drop(added)
-            if self.slot.holds(self.boot):
+                self.slot.holds.drop(added)
+            if self.slot.holds.valid(self.boot):
                 return ""
             if not self._intended:
                 self.slot.erase()

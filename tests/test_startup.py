@@ -28,9 +28,9 @@ HOOK_WAY = {
     "os", "os.path", "_collections_abc", "_stat", "genericpath", "posixpath", "stat",
     "_sha256", "_sha2",  # the one until Python 3.11, the other since
     "syslog",  # where there is something to say
-    "dvdcli", "dvdcli.__main__", "dvdcli.clock", "dvdcli.config", "dvdcli.errors", "dvdcli.fastjson", "dvdcli.hook",
-    "dvdcli.http", "dvdcli.lifecycle", "dvdcli.linux", "dvdcli.linux.files", "dvdcli.linux.mountinfo", "dvdcli.locks",
-    "dvdcli.output", "dvdcli.providers", "dvdcli.providers.base", "dvdcli.providers.docker",
+    "dvdcli", "dvdcli.__main__", "dvdcli.clock", "dvdcli.config", "dvdcli.errors", "dvdcli.fastjson", "dvdcli.holds",
+    "dvdcli.hook", "dvdcli.http", "dvdcli.lifecycle", "dvdcli.linux", "dvdcli.linux.files", "dvdcli.linux.mountinfo",
+    "dvdcli.locks", "dvdcli.output", "dvdcli.providers", "dvdcli.providers.base", "dvdcli.providers.docker",
     "dvdcli.providers.plugins", "dvdcli.state", "dvdcli.volume", "dvdcli.work",
 }  # fmt: skip
 # What all import besides, where a file system of this host may never answer.

@@ -124,3 +124,14 @@ def unlink(path: str) -> bool:
 def touch(path: str) -> None:
     """Make an empty file at *path*, or leave what is there. Raises OSError."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+
+
+def remove_directory(path: str) -> None:
+    """Remove the directory at *path*, if it is there and empty. Raises OSError."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
