@@ -13,7 +13,7 @@ from dvdcli.errors import DvdcliError, NewerError, TryAgainError, from_os_error
 from dvdcli.linux import aside
 from dvdcli.linux.paths import resolve
 from dvdcli.state import State, boot_id
-from dvdcli.work import UNDO_TIMEOUT, mark_if_possible
+from dvdcli.work import UNDO_TIMEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def let_go(state: State, volume: Volume, who: str) -> None:
     """Drop a hold without the volume's lock, and leave what follows from it to recover. Raises OSError."""
     slot = state.slot(volume)
     if slot.holds.has(who):
-        mark_if_possible(slot)
+        slot.mark_if_possible()
         slot.holds.drop(who)
 
 
@@ -247,7 +247,7 @@ def drop_dead(who: str, container: Container, still: Callable[[], bool] = lambda
             if slot.is_newer():
                 newer.append(f"{volume} is on record by a newer dvdcli")
             elif slot.exists():
-                mark_if_possible(slot)
+                slot.mark_if_possible()
                 slot.holds.drop(who)
         if not newer:
             container.erase()

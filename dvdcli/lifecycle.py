@@ -5,7 +5,7 @@ from __future__ import annotations
 from dvdcli import output
 from dvdcli.errors import AtWorkError, DvdcliError, InUseError, TryAgainError
 from dvdcli.state import State
-from dvdcli.work import Work, mark_if_possible
+from dvdcli.work import Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def mount(
 
 def _finish_first(work: Work) -> None:
     try:
-        mark_if_possible(work.slot)
+        work.slot.mark_if_possible()
         work.finish()
     except DvdcliError as error:
         raise TryAgainError(f"the last unmount of {work.slot} is not finished: {error.message}", error.hint) from error
@@ -105,7 +105,7 @@ def unmount(volume: Volume, hold: str, deadline: Deadline, ask: bool = True) -> 
         if others:
             slot.holds.drop(hold)
             return others
-        mark_if_possible(slot)
+        slot.mark_if_possible()
         slot.holds.drop_all()
         if work.finish():
             slot.erase()

@@ -5,9 +5,7 @@
     volumes/<driver>/<name>/holds/               see holds.py
     containers/<id>/                             see containers.py
     claims/<provider>/<id>/                      see claims.py
-    pending/<driver>/<name>                      an empty marker for each volume that needs recover
-    pending/<driver>/.<name>.<pid>               the same while the volume's directory is being removed
-    boot                                         the boot whose first recover has looked at every record
+    pending/<driver>/, boot                      see pending.py
 """
 
 from __future__ import annotations
@@ -58,9 +56,13 @@ class State:
         """Return the place of *volume*, which need not be there yet."""
         return Slot(self.root, encode(volume.driver), encode(volume.name), volume)
 
-    def slots(self) -> Iterator[Slot]:
-        """Return the places of all volumes that there are."""
-        return self._walk("volumes")
+    def slots(self, tree: str = "volumes") -> Iterator[Slot]:
+        """Return the places of all volumes that there are, or that are named in another *tree* of the same form."""
+        for driver in files.names_in(f"{self.root}/{tree}"):
+            full_driver = decode(driver)
+            for name in files.names_in(f"{self.root}/{tree}/{driver}"):
+                if not name.startswith("."):
+                    yield Slot(self.root, driver, name, _volume(full_driver, decode(name)))
 
     def places(self) -> list[tuple[str, str]]:
         """Return the names of the directories of all volumes, each after its driver's, for slot_at()."""
@@ -70,46 +72,6 @@ class State:
     def slot_at(self, driver: str, name: str) -> Slot:
         """Return the place of a volume by the names of its directories."""
         return Slot(self.root, driver, name, _volume(decode(driver), decode(name)))
-
-    def pending(self) -> Iterator[Slot]:
-        """Return the places of the volumes that need recover; no other is looked at."""
-        return self._walk("pending")
-
-    def _walk(self, tree: str) -> Iterator[Slot]:
-        for driver in files.names_in(f"{self.root}/{tree}"):
-            full_driver = decode(driver)
-            for name in files.names_in(f"{self.root}/{tree}/{driver}"):
-                if not name.startswith("."):
-                    yield Slot(self.root, driver, name, _volume(full_driver, decode(name)))
-
-    def going(self) -> Iterator[tuple[Slot, str]]:
-        """Return the places whose removal was begun, each with the path of the marker that tells so."""
-        for driver in files.names_in(f"{self.root}/pending"):
-            for marker in files.names_in(f"{self.root}/pending/{driver}"):
-                if marker.startswith("."):  # no encoded name does
-                    yield self.slot_at(driver, marker[1:].rpartition(".")[0]), f"{self.root}/pending/{driver}/{marker}"
-
-    def is_first_look(self, boot: str) -> bool:
-        """Return whether no recover of this *boot* has looked at every record yet."""
-        return (files.read(f"{self.root}/boot") or b"").decode("ascii", "replace") != boot
-
-    def look(self, boot: str) -> None:
-        """Note that in this *boot* every record is about to be looked at."""
-        try:
-            make_root(self.root)
-            files.write(f"{self.root}/boot.new", boot.encode())
-        except OSError:
-            return  # the next recover looks at everything once more
-
-    def looked(self, whole: bool) -> None:
-        """Note that every record has been looked at, if *whole* says so and look_again() was not called meanwhile."""
-        try:
-            if whole:
-                os.rename(f"{self.root}/boot.new", f"{self.root}/boot")
-            else:
-                files.unlink(f"{self.root}/boot.new")
-        except OSError:
-            return
 
 
 def look_again(root: str) -> None:
@@ -252,6 +214,13 @@ class Slot:
             make_root(self.root)
             os.makedirs(os.path.dirname(self.marker), 0o700, exist_ok=True)
             files.touch(self.marker)
+
+    def mark_if_possible(self) -> None:
+        """Leave a marker; where there is no space for one, the next recover looks at every volume."""
+        try:
+            self.mark()
+        except OSError:
+            look_again(self.root)  # a full disk: letting go must work all the same
 
     def is_marked(self) -> bool:
         """Return whether the volume waits for recover."""

@@ -7,7 +7,7 @@ from dvdcli.clock import Deadline
 from dvdcli.config import Config
 from dvdcli.errors import DvdcliError, InUseError, NewerError, NotFoundError, TryAgainError
 from dvdcli.linux import mountinfo
-from dvdcli.state import boot_id, look_again
+from dvdcli.state import boot_id
 from dvdcli.volume import MOUNTED, MOUNTING, UNMOUNTING, Hold, Record
 
 TYPE_CHECKING = False
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 UNDO_TIMEOUT = 10.0
 LATE = 120.0  # how long a storage system can still be at work on a mount that nobody waits for any more
 PATIENCE = 15.0
-
-
-def mark_if_possible(slot: Slot) -> None:
-    """Leave a marker for recover; where there is no space for one, the next recover looks at every volume."""
-    try:
-        slot.mark()
-    except OSError:
-        look_again(slot.root)  # a full disk: letting go must work all the same
 
 
 def _is_gone(place: str, space: str) -> bool:
@@ -262,7 +254,7 @@ class Work:
         try:
             if added:
                 self.slot.holds.drop(added)
-            mark_if_possible(self.slot)
+            self.slot.mark_if_possible()
             record = self.known()
             record.adding = ""
             self.slot.save(record, intent=True)
@@ -286,7 +278,7 @@ class Work:
             self.deadline = Deadline(UNDO_TIMEOUT)
             self.patience = 0.0
             self._provider = None
-            mark_if_possible(self.slot)
+            self.slot.mark_if_possible()
             if self.finish():
                 self.slot.erase()
         except (DvdcliError, OSError) as error:
