@@ -45,7 +45,7 @@ class Holds:
     def every_name(self) -> list[str]:
         """Return who has a hold, valid or void, as the files themselves say; those of a newer schema are left out."""
         found = []
-        for file_name in files.names_in(self.directory):
+        for file_name in self._files():
             try:
                 found.append(self._read(file_name, "").who)
             except NewerError:
