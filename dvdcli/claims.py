@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from dvdcli import fastjson
+from dvdcli import fastjson, output
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, InUseError, NewerError, UsageError
 from dvdcli.linux import files
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from dvdcli.state import Slot
     from dvdcli.volume import Record
 
 
@@ -130,6 +131,34 @@ class Claim:
         except (ValueError, KeyError, TypeError, AttributeError):
             return True  # damaged: recover finds out what it has
         return bool(has == self.identity)
+
+
+def take_for(slot: Slot, record: Record, identity: str, deadline: Deadline) -> None:
+    """Claim the disk *identity* for *record*, and say so there first: through that a killed call's claim is found.
+
+    Raises InUseError, naming the record that has it; TryAgainError and OSError.
+    """
+    if record.claim != identity:
+        record.claim = identity
+        slot.save(record, intent=True)
+    try:
+        # Where the record says so already, too: the call that wrote it can have been killed before it took it.
+        Claim(record.provider, identity).take(record.volume, deadline)
+    except InUseError:
+        record.claim = ""  # only here: what another failure left of the claim goes with the record
+        slot.save(record, intent=True)
+        raise
+
+
+def drop_of(slot: Slot, record: Record, deadline: Deadline) -> None:
+    """Drop the claim of *record*, which is about to go, and has no disk any more. Raises TryAgainError and OSError."""
+    record.handle = {}
+    slot.save_failure(record, record.failure)  # before another record can have the disk
+    # Where this fails the record stays, without holds: through it alone recover finds the claim.
+    try:
+        Claim(record.provider, record.claim).drop(record.volume, deadline)
+    except NewerError as error:
+        output.debug(f"the claim on {record.claim} is void, and stays: {error}")
 
 
 def sweep() -> bool:

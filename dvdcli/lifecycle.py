@@ -97,7 +97,9 @@ def unmount(volume: Volume, hold: str, deadline: Deadline, ask: bool = True) -> 
         work = Work(slot, deadline)
         if work.record is None:
             if ask or slot.is_damaged():
-                work.release_unrecorded()
+                from dvdcli import unrecorded
+
+                unrecorded.release(work)
             else:
                 slot.erase_if_empty()
             return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dvdcli import pending
+from dvdcli import pending, unrecorded
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, Exit, NewerError, TryAgainError, from_os_error
 from dvdcli.linux import files
@@ -160,7 +160,7 @@ def _without_record(work: Work) -> Outcome | None:
     if slot.look_only:
         return Outcome(str(slot), UNMOUNTED, "its record was damaged")
     work.begin({})
-    work.adopt("")
+    unrecorded.put_on_record(work, "")
     return _undo(work)
 
 
