@@ -273,3 +273,23 @@ def grid(command: Path) -> Iterator[Any]:
     grid = Grid(command)
     yield grid
     grid.close()
+
+
+@pytest.fixture
+def gateway(grid: Any) -> Any:
+    return grid.gateway
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest, command: Path) -> Iterator[Any]:
+    """Nodes of a CSI driver, which by indirect parametrization is another than the one that can do all."""
+    from tests.csi import Cluster
+
+    cluster = Cluster(command, **getattr(request, "param", {}))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def driver(cluster: Any) -> Any:
+    return cluster.driver
