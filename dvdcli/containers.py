@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from dvdcli.state import Slot
 
 ANY_PARENT = "~"  # no encoded id is this: an id from a checkpoint that leaves out the parents
-
-
 _KIND = "container"
 
 

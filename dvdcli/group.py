@@ -34,7 +34,7 @@ def mount(request: Prepare, asked: list[Wanted], announce: Callable[[dict[str, A
     Raises DvdcliError and OSError; then no hold that this call took is left.
     """
     deadline = Deadline(request.timeout or lifecycle.MOUNT_TIMEOUT)
-    State(deadline)
+    State(deadline)  # asked for the first time, it has all of this call's time to answer
     places = targets.plan(request, asked, deadline)
     who = containers.hold_of(request.agent, request.id)
     container = Container(containers.directory_name(who))
@@ -172,7 +172,7 @@ def unmount(request: Request) -> list[str]:
     a hold is left.
     """
     deadline = Deadline(lifecycle.UNMOUNT_TIMEOUT)
-    State(deadline)
+    State(deadline)  # asked for the first time, it has all of this call's time to answer
     pending = []
     for who in (
         containers.hold_of(request.agent, request.id),
@@ -200,7 +200,7 @@ def recover(request: Request) -> list[str]:
     from dvdcli import recovery
 
     deadline = Deadline(RECOVER_TIMEOUT)
-    State(deadline)
+    State(deadline)  # asked for the first time, it has all of this call's time to answer
     live = set()
     for ids in request.ids("containers") + request.ids("orphans"):
         live.add(containers.hold_of(request.agent, ids))

@@ -158,8 +158,8 @@ def _users(record: Record) -> list[str]:
 def _asked(slot: Slot, record: Record | None) -> dict[str, Any]:
     """Return what the provider says today: whether the volume exists, where it is mounted, or why it cannot tell."""
     deadline = Deadline(TIMEOUT)
-    told: dict[str, Any] = {"name": record.provider if record else "", "exists": None, "mountpoint": None, "error": ""}
-    told["said"] = ""
+    name = record.provider if record else ""
+    told: dict[str, Any] = {"name": name, "exists": None, "mountpoint": None, "said": "", "error": ""}
     try:
         provider = _provider(slot, record, deadline)
         told["name"] = told["name"] or provider[0]

@@ -88,8 +88,7 @@ def unmount(volume: Volume, hold: str, deadline: Deadline, ask: bool = True) -> 
     """Drop *hold*, and unmount *volume* if it was the last; return who else holds it.
 
     A volume that is not mounted is fine; with *ask* the driver of one that is not on record is asked whether it has it
-    mounted. Raises DvdcliError and OSError where something on record cannot be undone;
-    recover tries it again.
+    mounted. Raises DvdcliError and OSError where something on record cannot be undone; recover tries it again.
     """
     slot = State(deadline).slot(volume)
     lock = slot.acquire(deadline)

@@ -184,7 +184,6 @@ class _Look:
                 table.setdefault(mount.path, []).append(mount)
         return self.tables[namespace]
 
-
     def _is_behind_what_hangs(self, mount: Mount) -> bool:
         """Return whether the way to *mount* of this namespace leads through a file system that may never answer."""
         if self.hanging is None:

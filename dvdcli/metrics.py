@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Sample = tuple[dict[str, str], float]
 
-_WAIT = 10.0  # seconds
+_WAIT = 10.0  # seconds that another run may take to write the same file
 _LAST_SUCCESS = "dvdcli_recover_last_success_timestamp_seconds"
 
 
@@ -46,9 +46,9 @@ def _replace(path: str, data: bytes) -> None:
     Raises OSError; also for a file of that name which others have put there, and can be anywhere.
     """
     temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.new"
-    moment = Deadline(_WAIT)
+    deadline = Deadline(_WAIT)
     while (lock := try_lock(temporary)) is None:
-        if not moment.left():
+        if not deadline.left():
             raise OSError(errno.EBUSY, f"another recover has been writing it for {_WAIT:.0f} s")
         clock.sleep(0.02)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dvdcli import pending, unrecorded
+from dvdcli import pending
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, Exit, NewerError, TryAgainError, from_os_error
 from dvdcli.linux import files
@@ -159,6 +159,8 @@ def _without_record(work: Work) -> Outcome | None:
         return None
     if slot.look_only:
         return Outcome(str(slot), UNMOUNTED, "its record was damaged")
+    from dvdcli import unrecorded
+
     work.begin({})
     unrecorded.put_on_record(work, "")
     return _undo(work)

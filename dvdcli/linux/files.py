@@ -16,8 +16,7 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO in 
 _LONGEST = 64 << 20  # bytes: what is longer is none of ours, a device without an end perhaps
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
-
-_asked: dict[str, TryAgainError | None] = {}
+_asked: dict[str, TryAgainError | None] = {}  # by path, what await_answer() came to
 
 
 def await_answer(path: str, deadline: Deadline) -> None:
