@@ -5,13 +5,14 @@ So an operator can change to our isolator without draining the node. What is ado
 
 from __future__ import annotations
 
-from dvdcli import checkpoints, containers
+from dvdcli import checkpoints, clock, containers
 from dvdcli.containers import Container, Given
 from dvdcli.errors import DvdcliError, TryAgainError, from_os_error
 from dvdcli.lifecycle import DEFAULT_HOLD, hold_name
+from dvdcli.linux import mountinfo
 from dvdcli.recovery import ADOPTED, BUSY, FAILED, SKIPPED, Outcome
 from dvdcli.state import State, boot_id
-from dvdcli.volume import Volume
+from dvdcli.volume import MOUNTED, Volume
 from dvdcli.work import Work
 
 TYPE_CHECKING = False
@@ -92,6 +93,13 @@ def _failed(volume: Volume, error: DvdcliError | OSError) -> Outcome:
     return Outcome(str(volume), FAILED, str(known), known.code)
 
 
+def _believe(work: Work, path: str) -> None:
+    """Take the volume, which has no record, for mounted at *path*: not on disk yet."""
+    record = work.known()
+    record.status, record.path, record.boot, record.within = MOUNTED, path, work.boot, mountinfo.within(path)
+    record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
+
+
 def _judge(work: Work, listed: Listed, who: str, dry_run: bool) -> Outcome:
     name = str(work.volume)
     if work.record is not None:
@@ -102,11 +110,11 @@ def _judge(work: Work, listed: Listed, who: str, dry_run: bool) -> Outcome:
         path = work.path_today()
         if not path:
             return Outcome(name, SKIPPED, "it is not mounted any more")
-        work.believe(path)
+        _believe(work, path)
     if not dry_run:
         work.take(who)  # first: a record can be rebuilt from its hold
         work.slot.save(work.known(), intent=True)
-        work.slot.drop(hold_name(DEFAULT_HOLD))
+        work.slot.holds.drop(hold_name(DEFAULT_HOLD))
     return Outcome(name, ADOPTED, f"for container {listed.container}, listed in {listed.source}")
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PATIENCE = 10.0  # seconds that a file system may take to answer
-
-
 _NOBODY = 2**32 - 1  # chown(2)'s "leave it": no id
 
 

@@ -34,7 +34,7 @@ def session() -> Any:
 
 
 def exchange(session: Any, seconds: float, method: str, url: str, **more: Any) -> Any | None:
-    """Return the answer to a request, its body read; None where that takes more than *seconds*.
+    """Return the answer to a request, with all of its body as `body`; None where that takes more than *seconds*.
 
     Raises TooLongError, and what requests raises.
     """

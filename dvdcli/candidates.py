@@ -83,7 +83,7 @@ def _all_holds() -> Iterator[str]:
     boot = boot_id()
     for slot in State(Deadline(ANSWER_WITHIN)).slots():
         slot.look_only = True
-        yield from slot.holds(boot)
+        yield from slot.holds.valid(boot)
 
 
 def holds() -> Iterator[str]:

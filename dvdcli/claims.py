@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import os
 
-from dvdcli import fastjson
+from dvdcli import fastjson, output
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, InUseError, NewerError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
-from dvdcli.state import State, make_root, refuse_newer, remove_directory
-from dvdcli.volume import SCHEMA, Volume, encode
+from dvdcli.state import State, make_root
+from dvdcli.volume import SCHEMA, Volume, encode, refuse_newer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from dvdcli.state import Slot
     from dvdcli.volume import Record
 
 
@@ -70,7 +71,7 @@ class Claim:
             if self._owner() in (None, volume):
                 for name in ("claim.json", "claim.json.new", "lock"):
                     files.unlink(f"{self.directory}/{name}")
-                remove_directory(self.directory)
+                files.remove_directory(self.directory)
         finally:
             lock.release()
 
@@ -130,6 +131,34 @@ class Claim:
         except (ValueError, KeyError, TypeError, AttributeError):
             return True  # damaged: recover finds out what it has
         return bool(has == self.identity)
+
+
+def take_for(slot: Slot, record: Record, identity: str, deadline: Deadline) -> None:
+    """Claim the disk *identity* for *record*, and say so there first: through that a killed call's claim is found.
+
+    Raises InUseError, naming the record that has it; TryAgainError and OSError.
+    """
+    if record.claim != identity:
+        record.claim = identity
+        slot.save(record, intent=True)
+    try:
+        # Where the record says so already, too: the call that wrote it can have been killed before it took it.
+        Claim(record.provider, identity).take(record.volume, deadline)
+    except InUseError:
+        record.claim = ""  # only here: what another failure left of the claim goes with the record
+        slot.save(record, intent=True)
+        raise
+
+
+def drop_of(slot: Slot, record: Record, deadline: Deadline) -> None:
+    """Drop the claim of *record*, which is about to go, and has no disk any more. Raises TryAgainError and OSError."""
+    record.handle = {}
+    slot.save_failure(record, record.failure)  # before another record can have the disk
+    # Where this fails the record stays, without holds: through it alone recover finds the claim.
+    try:
+        Claim(record.provider, record.claim).drop(record.volume, deadline)
+    except NewerError as error:
+        output.debug(f"the claim on {record.claim} is void, and stays: {error}")
 
 
 def sweep() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from dvdcli import fastjson
 from dvdcli.errors import DvdcliError, UsageError
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ SYSTEM = (
 )  # fmt: skip
 _RUN = ("/run", "/var/run")  # there are mounts of plugins below
 _PATIENCE = 5.0  # seconds
-_DEEPEST = 50
+_DEEPEST = 50  # levels: more is meant by nobody, and who prints it would run out of stack
 TOP = ("agent", "drivers", "explicit_create")  # what a configuration file can have at its top
 
 
@@ -213,7 +214,8 @@ def read_file(path: str) -> dict[str, Any]:
         _check_owner(path, os.fstat(descriptor))
         try:
             data = tomllib.load(file)
-            _check_depth(data)
+            if fastjson.is_deeper(data, _DEEPEST):
+                raise ValueError("nested too deeply")
             return data
         except (ValueError, OSError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, 5,000 digits
             raise wrong(path, str(error)) from error
@@ -225,19 +227,6 @@ def _await_answer(path: str) -> None:
 
     if path:
         files.await_answer(path, Deadline(_PATIENCE))
-
-
-def _check_depth(data: dict[str, Any]) -> None:
-    """Raise ValueError where *data* is nested deeper than anybody means it: who prints it would run out of stack."""
-    level: list[Any] = [data]
-    for _ in range(_DEEPEST):
-        level = [
-            inner for each in level for inner in (each.values() if isinstance(each, dict) else each)
-            if isinstance(inner, (dict, list))
-        ]  # fmt: skip
-        if not level:
-            return
-    raise ValueError("nested too deeply")
 
 
 def faults(data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

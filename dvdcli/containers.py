@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 
 from dvdcli import clock, fastjson, output
-from dvdcli.errors import NewerError, TryAgainError, UsageError
+from dvdcli.errors import TryAgainError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
-from dvdcli.state import State, make_root, refuse_newer, remove_directory
-from dvdcli.volume import SCHEMA, Volume, decode, encode, is_time
+from dvdcli.state import State, make_root
+from dvdcli.volume import SCHEMA, Volume, decode, encode, is_time, refuse_newer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from dvdcli.state import Slot
 
 ANY_PARENT = "~"  # no encoded id is this: an id from a checkpoint that leaves out the parents
-
-
 _KIND = "container"
 
 
@@ -164,7 +162,7 @@ class Container:
         """Forget the container. Its lock is held, and goes last. Raises OSError."""
         for name in ("container.json", "container.json.new", "container.json.corrupt", "cancelled", "lock"):
             files.unlink(f"{self.directory}/{name}")
-        remove_directory(self.directory)
+        files.remove_directory(self.directory)
 
 
 def on_record() -> Iterator[Container]:
@@ -182,11 +180,7 @@ def are_lost() -> bool:
 def _holds() -> Iterator[tuple[Slot, str]]:
     """Return each volume's place with the key of each hold on it that is a container's, and not a newer dvdcli's."""
     for slot in State().slots():
-        for file_name in files.names_in(f"{slot.directory}/holds"):
-            try:
-                who = slot.who_holds(file_name)
-            except NewerError:
-                continue
+        for who in slot.holds.every_name():
             if who.startswith(_KIND):
                 yield slot, who
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+LONGEST_SAYING = 4096  # characters of somebody else's error that are worth a line, and a place in a record
+
 
 class Exit:
     """The exit codes, documented in README.md.

@@ -81,10 +81,13 @@ def dumps(value: Any) -> str:
 
 def _is_deep(text: str, value: Any) -> bool:
     """Return whether *value*, which *text* says, is nested deeper than _DEEPEST."""
-    if text.count("[") + text.count("{") <= _DEEPEST:
-        return False
+    return text.count("[") + text.count("{") > _DEEPEST and is_deeper(value, _DEEPEST)
+
+
+def is_deeper(value: Any, most: int) -> bool:
+    """Return whether dicts and lists stand in *value* more than *most* levels deep."""
     level: list[Any] = [[value]]
-    for _ in range(_DEEPEST + 1):
+    for _ in range(most + 1):
         level = [
             inner for each in level for inner in (each.values() if type(each) is dict else each)
             if type(inner) in (dict, list)

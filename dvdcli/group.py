@@ -13,7 +13,7 @@ from dvdcli.errors import DvdcliError, NewerError, TryAgainError, from_os_error
 from dvdcli.linux import aside
 from dvdcli.linux.paths import resolve
 from dvdcli.state import State, boot_id
-from dvdcli.work import UNDO_TIMEOUT, mark_if_possible
+from dvdcli.work import UNDO_TIMEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def mount(request: Prepare, asked: list[Wanted], announce: Callable[[dict[str, A
     Raises DvdcliError and OSError; then no hold that this call took is left.
     """
     deadline = Deadline(request.timeout or lifecycle.MOUNT_TIMEOUT)
-    State(deadline)
+    State(deadline)  # asked for the first time, it has all of this call's time to answer
     places = targets.plan(request, asked, deadline)
     who = containers.hold_of(request.agent, request.id)
     container = Container(containers.directory_name(who))
@@ -160,9 +160,9 @@ def release(who: str, volumes: Sequence[Volume], deadline: Deadline) -> list[str
 def let_go(state: State, volume: Volume, who: str) -> None:
     """Drop a hold without the volume's lock, and leave what follows from it to recover. Raises OSError."""
     slot = state.slot(volume)
-    if slot.has_hold(who):
-        mark_if_possible(slot)
-        slot.drop(who)
+    if slot.holds.has(who):
+        slot.mark_if_possible()
+        slot.holds.drop(who)
 
 
 def unmount(request: Request) -> list[str]:
@@ -172,7 +172,7 @@ def unmount(request: Request) -> list[str]:
     a hold is left.
     """
     deadline = Deadline(lifecycle.UNMOUNT_TIMEOUT)
-    State(deadline)
+    State(deadline)  # asked for the first time, it has all of this call's time to answer
     pending = []
     for who in (
         containers.hold_of(request.agent, request.id),
@@ -200,7 +200,7 @@ def recover(request: Request) -> list[str]:
     from dvdcli import recovery
 
     deadline = Deadline(RECOVER_TIMEOUT)
-    State(deadline)
+    State(deadline)  # asked for the first time, it has all of this call's time to answer
     live = set()
     for ids in request.ids("containers") + request.ids("orphans"):
         live.add(containers.hold_of(request.agent, ids))
@@ -247,8 +247,8 @@ def drop_dead(who: str, container: Container, still: Callable[[], bool] = lambda
             if slot.is_newer():
                 newer.append(f"{volume} is on record by a newer dvdcli")
             elif slot.exists():
-                mark_if_possible(slot)
-                slot.drop(who)
+                slot.mark_if_possible()
+                slot.holds.drop(who)
         if not newer:
             container.erase()
     finally:

@@ -71,7 +71,7 @@ def _is_called(slot: Slot, what: str) -> bool:
 
 
 def _is_held(slot: Slot, container: str, boot: str) -> bool:
-    return any(listing.is_hold_of(who, {container}) for who in slot.holders(boot))
+    return any(listing.is_hold_of(who, {container}) for who in slot.holds.names(boot))
 
 
 def _has(slot: Slot, path: str) -> bool:
@@ -127,7 +127,7 @@ def inspect(slot: Slot) -> dict[str, Any]:
 def _holds(slot: Slot) -> list[dict[str, Any]]:
     boot, uptime = boot_id(), clock.now()["uptime"]
     found = []
-    for who, hold in sorted(slot.holds(boot).items()):
+    for who, hold in sorted(slot.holds.valid(boot).items()):
         since = hold.data.get("since", {})
         age = round(uptime - since["uptime"], 3) if "uptime" in since else None
         found.append({"who": who, "since": since, "age": age})
@@ -158,8 +158,8 @@ def _users(record: Record) -> list[str]:
 def _asked(slot: Slot, record: Record | None) -> dict[str, Any]:
     """Return what the provider says today: whether the volume exists, where it is mounted, or why it cannot tell."""
     deadline = Deadline(TIMEOUT)
-    told: dict[str, Any] = {"name": record.provider if record else "", "exists": None, "mountpoint": None, "error": ""}
-    told["said"] = ""
+    name = record.provider if record else ""
+    told: dict[str, Any] = {"name": name, "exists": None, "mountpoint": None, "said": "", "error": ""}
     try:
         provider = _provider(slot, record, deadline)
         told["name"] = told["name"] or provider[0]

@@ -7,7 +7,7 @@ from dvdcli.config import Config
 from dvdcli.errors import InUseError, NotFoundError, TryAgainError, UsageError
 from dvdcli.state import State, boot_id, look_again
 from dvdcli.volume import Volume
-from dvdcli.work import PATIENCE, Work, mark_if_possible
+from dvdcli.work import PATIENCE, Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def remove(volume: Volume, deadline: Deadline) -> None:
             if work.holds and not work.is_of_older_boot:
                 users = ", ".join(sorted(work.holds))
                 raise InUseError(f"the volume {volume} is mounted for {users}", "unmount it first")
-            mark_if_possible(slot)
+            slot.mark_if_possible()
             if not work.finish():
                 raise TryAgainError(f"a mount of {volume} that was given up can still be under way", "try again later")
         try:
@@ -131,7 +131,7 @@ def forget(volume: Volume, deadline: Deadline) -> None:
     try:
         record = slot.load()
         # What a killed call of ours left are holds, of which recover would make the record again.
-        if record is None and not slot.is_damaged() and not slot.holds(boot_id()):
+        if record is None and not slot.is_damaged() and not slot.holds.valid(boot_id()):
             slot.erase_if_empty()
             raise _unknown(volume)
         look_again(slot.root)  # should we be killed before its claim is gone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dvdcli import output
 from dvdcli.errors import AtWorkError, DvdcliError, InUseError, TryAgainError
 from dvdcli.state import State
-from dvdcli.work import Work, mark_if_possible
+from dvdcli.work import Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def mount(
 
 def _finish_first(work: Work) -> None:
     try:
-        mark_if_possible(work.slot)
+        work.slot.mark_if_possible()
         work.finish()
     except DvdcliError as error:
         raise TryAgainError(f"the last unmount of {work.slot} is not finished: {error.message}", error.hint) from error
@@ -88,8 +88,7 @@ def unmount(volume: Volume, hold: str, deadline: Deadline, ask: bool = True) -> 
     """Drop *hold*, and unmount *volume* if it was the last; return who else holds it.
 
     A volume that is not mounted is fine; with *ask* the driver of one that is not on record is asked whether it has it
-    mounted. Raises DvdcliError and OSError where something on record cannot be undone;
-    recover tries it again.
+    mounted. Raises DvdcliError and OSError where something on record cannot be undone; recover tries it again.
     """
     slot = State(deadline).slot(volume)
     lock = slot.acquire(deadline)
@@ -97,16 +96,18 @@ def unmount(volume: Volume, hold: str, deadline: Deadline, ask: bool = True) -> 
         work = Work(slot, deadline)
         if work.record is None:
             if ask or slot.is_damaged():
-                work.release_unrecorded()
+                from dvdcli import unrecorded
+
+                unrecorded.release(work)
             else:
                 slot.erase_if_empty()
             return []
         others = [] if work.is_of_older_boot else sorted(who for who in work.holds if who != hold)
         if others:
-            slot.drop(hold)
+            slot.holds.drop(hold)
             return others
-        mark_if_possible(slot)
-        slot.drop_all()
+        slot.mark_if_possible()
+        slot.holds.drop_all()
         if work.finish():
             slot.erase()
         return []

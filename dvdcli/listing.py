@@ -148,7 +148,7 @@ class _Look:
 
     def row(self, slot: Slot, record: Record) -> Row:
         today = record.boot == self.boot
-        holds = slot.holders(self.boot) if today else []
+        holds = slot.holds.names(self.boot) if today else []
         row: Row = {
             "driver": record.volume.driver, "name": record.volume.name,
             "status": record.status if holds else UNMOUNTING, "mountpoint": record.path if today else "",
@@ -183,7 +183,6 @@ class _Look:
             for mount in mountinfo.read_in(namespace):
                 table.setdefault(mount.path, []).append(mount)
         return self.tables[namespace]
-
 
     def _is_behind_what_hangs(self, mount: Mount) -> bool:
         """Return whether the way to *mount* of this namespace leads through a file system that may never answer."""

@@ -7,7 +7,7 @@ import os
 import stat
 from collections import Counter
 
-from dvdcli import clock, listing, recovery
+from dvdcli import clock, listing, pending, recovery
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError
 from dvdcli.linux import files
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Sample = tuple[dict[str, str], float]
 
-_WAIT = 10.0  # seconds
+_WAIT = 10.0  # seconds that another run may take to write the same file
 _LAST_SUCCESS = "dvdcli_recover_last_success_timestamp_seconds"
 
 
@@ -46,9 +46,9 @@ def _replace(path: str, data: bytes) -> None:
     Raises OSError; also for a file of that name which others have put there, and can be anywhere.
     """
     temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.new"
-    moment = Deadline(_WAIT)
+    deadline = Deadline(_WAIT)
     while (lock := try_lock(temporary)) is None:
-        if not moment.left():
+        if not deadline.left():
             raise OSError(errno.EBUSY, f"another recover has been writing it for {_WAIT:.0f} s")
         clock.sleep(0.02)
     try:
@@ -71,14 +71,14 @@ def _replace(path: str, data: bytes) -> None:
 def _of_state() -> Iterable[str]:
     try:
         rows, errors = listing.mounts(listing.Filter())
-        pending: list[Sample] = [({}, float(sum(1 for _ in State().pending())))]
+        waiting: list[Sample] = [({}, float(sum(1 for _ in pending.slots(State()))))]
         unreadable: list[Sample] = [({}, float(len(errors)))]
     except (DvdcliError, OSError):
-        rows, pending, unreadable = [], [], []  # that is the run's own failure
+        rows, waiting, unreadable = [], [], []  # that is the run's own failure
     mounts = Counter((row["driver"], row["status"]) for row in rows)
     by_status = [({"driver": driver, "status": status}, float(n)) for (driver, status), n in sorted(mounts.items())]
     yield _metric("dvdcli_mounts", "The mounts on record.", by_status)
-    yield _metric("dvdcli_pending_volumes", "The volumes that wait for dvdcli recover.", pending)
+    yield _metric("dvdcli_pending_volumes", "The volumes that wait for dvdcli recover.", waiting)
     yield _metric("dvdcli_unreadable_records", "The records that cannot be read.", unreadable)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dvdcli import pending
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, Exit, NewerError, TryAgainError, from_os_error
 from dvdcli.linux import files
 from dvdcli.state import State, boot_id
 from dvdcli.volume import MOUNTED, MOUNTING
-from dvdcli.work import Work, mark_if_possible
+from dvdcli.work import Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ def recover(deadline: Deadline, dry_run: bool = False) -> Iterator[Outcome]:
     """
     state = State(deadline)
     boot = boot_id()
-    first = state.is_first_look(boot)
+    first = pending.is_first_look(state, boot)
     whole = True
     if first and not dry_run:
-        state.look(boot)
+        pending.look(state, boot)
     seen = set()
-    for slots in (state.slots(), state.pending()) if first else (state.pending(),):
+    for slots in (state.slots(), pending.slots(state)) if first else (pending.slots(state),):
         for slot in slots:
             if slot.directory in seen:
                 continue
@@ -82,10 +83,9 @@ def recover(deadline: Deadline, dry_run: bool = False) -> Iterator[Outcome]:
                 yield outcome
     if dry_run:
         return
-    for slot, marker in state.going():
-        _go(slot, marker)
+    pending.finish_removals(state)
     if first:
-        state.looked(_sweep_claims(state) and whole)
+        pending.looked(state, _sweep_claims(state) and whole)
 
 
 def _sweep_claims(state: State) -> bool:
@@ -94,20 +94,6 @@ def _sweep_claims(state: State) -> bool:
     from dvdcli import claims
 
     return claims.sweep()
-
-
-def _go(slot: Slot, marker: str) -> None:
-    """Finish the removal of a place, where nobody is at work on it."""
-    try:
-        if slot.exists():
-            lock = slot.acquire(Deadline(0.0))
-            try:
-                slot.erase_if_empty()
-            finally:
-                lock.release()
-        files.unlink(marker)
-    except (TryAgainError, OSError):
-        return  # the next recover comes by again
 
 
 def _look(slot: Slot, deadline: Deadline) -> Outcome | None:
@@ -137,7 +123,7 @@ def _failed(slot: Slot, error: DvdcliError) -> Outcome:
 def _left(slot: Slot, outcome: Outcome) -> Outcome:
     """Make sure that the next recover looks again."""
     if not slot.look_only:
-        mark_if_possible(slot)
+        slot.mark_if_possible()
     return outcome
 
 
@@ -155,12 +141,12 @@ def _finish(slot: Slot, deadline: Deadline) -> Outcome | None:
         return _undo(work)
     if work.is_proven():
         if not slot.look_only:
-            slot.sweep()
+            slot.holds.sweep()
             slot.unmark()
         return Outcome(str(slot), VERIFIED, f"mounted for {', '.join(sorted(keep))}")
     if not slot.look_only:
         if record.adding:
-            slot.drop(record.adding)
+            slot.holds.drop(record.adding)
         work.forward("", explicit=True)
     return Outcome(str(slot), COMPLETED, f"mounted for {', '.join(sorted(keep))}")
 
@@ -173,8 +159,10 @@ def _without_record(work: Work) -> Outcome | None:
         return None
     if slot.look_only:
         return Outcome(str(slot), UNMOUNTED, "its record was damaged")
+    from dvdcli import unrecorded
+
     work.begin({})
-    work.adopt("")
+    unrecorded.put_on_record(work, "")
     return _undo(work)
 
 
@@ -188,8 +176,8 @@ def _undo(work: Work) -> Outcome:
         return _left(slot, Outcome(str(slot), IN_USE, detail, Exit.IN_USE))
     why = "of an earlier boot" if work.is_of_older_boot else record.failure or "nobody holds it"
     if not slot.look_only:
-        mark_if_possible(slot)
-        slot.drop_all()
+        slot.mark_if_possible()
+        slot.holds.drop_all()
         if not work.finish():
             return Outcome(str(slot), WAITING, "a mount that was given up can still be under way")
         slot.erase()

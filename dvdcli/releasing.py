@@ -85,7 +85,7 @@ def _is_old(who: str, container: Container, boot: str, grace: float) -> bool:
     given = container.look()
     if given is not None:
         return given.boot != boot or _age(given.since) >= grace
-    holds = [State().slot(volume).holds(boot).get(who) for volume in containers.volumes_held(container)]
+    holds = [State().slot(volume).holds.valid(boot).get(who) for volume in containers.volumes_held(container)]
     return all(hold is None or _age(hold.data.get("since")) >= grace for hold in holds)
 
 

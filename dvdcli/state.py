@@ -2,31 +2,28 @@
 
     volumes/<driver>/<name>/lock                 one lock a volume
     volumes/<driver>/<name>/record.json
-    volumes/<driver>/<name>/holds/<who>.json     letting go is an unlink, which needs no space on a full disk
+    volumes/<driver>/<name>/holds/               see holds.py
     containers/<id>/                             see containers.py
     claims/<provider>/<id>/                      see claims.py
-    pending/<driver>/<name>                      an empty marker for each volume that needs recover
-    pending/<driver>/.<name>.<pid>               the same while the volume's directory is being removed
-    boot                                         the boot whose first recover has looked at every record
+    pending/<driver>/, boot                      see pending.py
 """
 
 from __future__ import annotations
 
-import errno
 import os
 
 from dvdcli import fastjson, output
 from dvdcli.clock import Deadline
 from dvdcli.config import state_directory
 from dvdcli.errors import NewerError, StateError, UsageError
+from dvdcli.holds import Holds
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
-from dvdcli.volume import SCHEMA, Hold, Record, Volume, decode, encode, is_time
+from dvdcli.volume import Record, Volume, decode, encode, refuse_newer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 PATIENCE = 5.0  # seconds
@@ -59,9 +56,13 @@ class State:
         """Return the place of *volume*, which need not be there yet."""
         return Slot(self.root, encode(volume.driver), encode(volume.name), volume)
 
-    def slots(self) -> Iterator[Slot]:
-        """Return the places of all volumes that there are."""
-        return self._walk("volumes")
+    def slots(self, tree: str = "volumes") -> Iterator[Slot]:
+        """Return the places of all volumes that there are, or that are named in another *tree* of the same form."""
+        for driver in files.names_in(f"{self.root}/{tree}"):
+            full_driver = decode(driver)
+            for name in files.names_in(f"{self.root}/{tree}/{driver}"):
+                if not name.startswith("."):
+                    yield Slot(self.root, driver, name, _volume(full_driver, decode(name)))
 
     def places(self) -> list[tuple[str, str]]:
         """Return the names of the directories of all volumes, each after its driver's, for slot_at()."""
@@ -71,46 +72,6 @@ class State:
     def slot_at(self, driver: str, name: str) -> Slot:
         """Return the place of a volume by the names of its directories."""
         return Slot(self.root, driver, name, _volume(decode(driver), decode(name)))
-
-    def pending(self) -> Iterator[Slot]:
-        """Return the places of the volumes that need recover; no other is looked at."""
-        return self._walk("pending")
-
-    def _walk(self, tree: str) -> Iterator[Slot]:
-        for driver in files.names_in(f"{self.root}/{tree}"):
-            full_driver = decode(driver)
-            for name in files.names_in(f"{self.root}/{tree}/{driver}"):
-                if not name.startswith("."):
-                    yield Slot(self.root, driver, name, _volume(full_driver, decode(name)))
-
-    def going(self) -> Iterator[tuple[Slot, str]]:
-        """Return the places whose removal was begun, each with the path of the marker that tells so."""
-        for driver in files.names_in(f"{self.root}/pending"):
-            for marker in files.names_in(f"{self.root}/pending/{driver}"):
-                if marker.startswith("."):  # no encoded name does
-                    yield self.slot_at(driver, marker[1:].rpartition(".")[0]), f"{self.root}/pending/{driver}/{marker}"
-
-    def is_first_look(self, boot: str) -> bool:
-        """Return whether no recover of this *boot* has looked at every record yet."""
-        return (files.read(f"{self.root}/boot") or b"").decode("ascii", "replace") != boot
-
-    def look(self, boot: str) -> None:
-        """Note that in this *boot* every record is about to be looked at."""
-        try:
-            make_root(self.root)
-            files.write(f"{self.root}/boot.new", boot.encode())
-        except OSError:
-            return  # the next recover looks at everything once more
-
-    def looked(self, whole: bool) -> None:
-        """Note that every record has been looked at, if *whole* says so and look_again() was not called meanwhile."""
-        try:
-            if whole:
-                os.rename(f"{self.root}/boot.new", f"{self.root}/boot")
-            else:
-                files.unlink(f"{self.root}/boot.new")
-        except OSError:
-            return
 
 
 def look_again(root: str) -> None:
@@ -134,10 +95,10 @@ class Slot:
         self.root = root
         self.directory = f"{root}/volumes/{driver}/{name}"
         self.marker = f"{root}/pending/{driver}/{name}"
+        self.holds = Holds(f"{self.directory}/holds")
         self.damaged = False
         self.look_only = False
         self.guard = -1
-        self.void: list[str] = []
         self._fresh: list[str] = []
         self._made = False
 
@@ -243,88 +204,6 @@ class Slot:
         """Return whether a damaged record was found, by this call or by one that could not finish."""
         return self.damaged or (self.is_marked() and any(".corrupt-" in n for n in files.names_in(self.directory)))
 
-    # The holds
-
-    def holds(self, boot: str) -> dict[str, Hold]:
-        """Return the valid holds by who has them. One of another boot is void, and left out.
-
-        One that cannot be read counts as valid, under the name of its file: when in doubt, the volume is in use.
-        """
-        found = {}
-        for file_name in files.names_in(f"{self.directory}/holds"):
-            if not file_name.endswith(".json"):
-                continue
-            hold = self._read_hold(file_name, boot)
-            if hold.boot == boot:
-                found[hold.who] = hold
-            else:
-                self.void.append(file_name)
-        return found
-
-    def holders(self, boot: str) -> list[str]:
-        """Return who has a hold, sorted, where the record is of *boot*: then every hold is too; they are not read."""
-        found = []
-        for file_name in files.names_in(f"{self.directory}/holds"):
-            if file_name.endswith(".json"):
-                found.append(decode(file_name[: -len(".json")]) or self._read_hold(file_name, boot).who)
-        return sorted(found)
-
-    def sweep(self) -> None:
-        """Remove what killed calls left beside the holds. Raises OSError."""
-        for file_name in files.names_in(f"{self.directory}/holds"):
-            if file_name.endswith(".json.new"):
-                files.unlink(f"{self.directory}/holds/{file_name}")
-
-    def drop_void(self) -> None:
-        """Remove the holds that holds() left out. Raises OSError."""
-        while self.void:
-            files.unlink(f"{self.directory}/holds/{self.void.pop()}")
-
-    def _read_hold(self, file_name: str, boot: str) -> Hold:
-        path = f"{self.directory}/holds/{file_name}"
-        stem = file_name[: -len(".json")]
-        try:
-            fields = fastjson.loads(files.read(path) or b"")
-            refuse_newer(path, fields)
-            who, of_boot = fields.pop("who"), fields.pop("boot")
-            if not is_time(fields.get("since", {})):
-                del fields["since"]
-            if isinstance(who, str) and isinstance(of_boot, str) and encode(who) == stem:
-                return Hold(who, of_boot, fields)
-        except (ValueError, KeyError):
-            pass
-        return Hold(decode(stem) or stem, boot, {})
-
-    def who_holds(self, file_name: str) -> str:
-        """Return the key of the hold in *file_name*."""
-        return self._read_hold(file_name, "").who
-
-    def has_hold(self, who: str) -> bool:
-        """Return whether there is a hold of *who*, valid or void."""
-        return os.path.lexists(self._hold_path(who))
-
-    def take(self, hold: Hold) -> None:
-        """Add *hold*. It need not be durable: a power cut ends the boot, and every hold with it. Raises OSError."""
-        path = self._hold_path(hold.who)
-        data = fastjson.dumps(hold.to_json()).encode()
-        try:
-            files.replace(path, data, durable=False)
-        except FileNotFoundError:
-            os.mkdir(os.path.dirname(path), 0o700)
-            files.replace(path, data, durable=False)
-
-    def drop(self, who: str) -> bool:
-        """Remove the hold of *who*; return whether there was one. Needs no space. Raises OSError."""
-        return files.unlink(self._hold_path(who))
-
-    def drop_all(self) -> None:
-        """Remove every hold. Raises OSError."""
-        for file_name in files.names_in(f"{self.directory}/holds"):
-            files.unlink(f"{self.directory}/holds/{file_name}")
-
-    def _hold_path(self, who: str) -> str:
-        return f"{self.directory}/holds/{encode(who)}.json"
-
     # The marker, and the end
 
     def mark(self) -> None:
@@ -335,6 +214,13 @@ class Slot:
             make_root(self.root)
             os.makedirs(os.path.dirname(self.marker), 0o700, exist_ok=True)
             files.touch(self.marker)
+
+    def mark_if_possible(self) -> None:
+        """Leave a marker; where there is no space for one, the next recover looks at every volume."""
+        try:
+            self.mark()
+        except OSError:
+            look_again(self.root)  # a full disk: letting go must work all the same
 
     def is_marked(self) -> bool:
         """Return whether the volume waits for recover."""
@@ -348,7 +234,7 @@ class Slot:
         """Remove the record and the holds; the lock and its file stay, for what this call does next. Raises OSError."""
         files.unlink(f"{self.directory}/record.json")
         files.unlink(f"{self.directory}/record.json.new")
-        self.drop_all()
+        self.holds.drop_all()
 
     def erase(self) -> None:
         """Forget the volume. Its lock is held, and goes last: who comes next starts from nothing. Raises OSError.
@@ -356,7 +242,7 @@ class Slot:
         The driver's directory stays, as that of its markers does: the next mount need not make it durable again.
         """
         self.clear()
-        remove_directory(f"{self.directory}/holds")
+        files.remove_directory(self.holds.directory)
         # Once the lock is gone the marker can be the next one's, so it gets a name of ours as long as we hold it.
         going = f"{os.path.dirname(self.marker)}/.{os.path.basename(self.marker)}.{os.getpid()}"
         try:
@@ -366,7 +252,7 @@ class Slot:
         try:
             self.unmark()  # where there is no space for another name
             files.unlink(f"{self.directory}/lock")
-            remove_directory(self.directory)
+            files.remove_directory(self.directory)
             if going:
                 files.unlink(going)
         except OSError:
@@ -376,7 +262,7 @@ class Slot:
 
     def erase_if_empty(self) -> None:
         """Remove the directory that a lock alone needed. Its lock is held. Raises OSError."""
-        if not os.path.lexists(f"{self.directory}/record.json") and not files.names_in(f"{self.directory}/holds"):
+        if not os.path.lexists(f"{self.directory}/record.json") and self.holds.are_none():
             self.erase()
 
 
@@ -400,23 +286,3 @@ def _volume(driver: str | None, name: str | None) -> Volume | None:
         return Volume(driver, name) if driver and name else None
     except UsageError:
         return None
-
-
-def refuse_newer(path: str, fields: Any) -> None:
-    """Raise NewerError where *fields* have a newer schema than ours, ValueError where they have no schema."""
-    schema = fields.get("schema") if isinstance(fields, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise NewerError(f"{path} was written by a newer dvdcli (schema {schema})", "upgrade dvdcli on this host")
-    if schema != SCHEMA:
-        raise ValueError(f"schema {schema!r}")
-
-
-def remove_directory(path: str) -> None:
-    """Remove the directory at *path*, if it is there and empty. Raises OSError."""
-    try:
-        os.rmdir(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from dvdcli.errors import UsageError
+from dvdcli.errors import NewerError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,6 +155,15 @@ def is_time(since: Any) -> bool:
     if type(since) is not dict:
         return False
     return all(type(value) in (int, float) and -_AEONS < value < _AEONS for value in since.values())
+
+
+def refuse_newer(path: str, fields: Any) -> None:
+    """Raise NewerError where *fields* have a newer schema than ours, ValueError where they have no schema."""
+    schema = fields.get("schema") if isinstance(fields, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise NewerError(f"{path} was written by a newer dvdcli (schema {schema})", "upgrade dvdcli on this host")
+    if schema != SCHEMA:
+        raise ValueError(f"schema {schema!r}")
 
 
 def _volume_in(data: dict[str, Any]) -> Volume:

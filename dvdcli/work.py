@@ -5,9 +5,9 @@ from __future__ import annotations
 from dvdcli import clock, output, providers
 from dvdcli.clock import Deadline
 from dvdcli.config import Config
-from dvdcli.errors import DvdcliError, InUseError, NewerError, NotFoundError, TryAgainError
+from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError
 from dvdcli.linux import mountinfo
-from dvdcli.state import boot_id, look_again
+from dvdcli.state import boot_id
 from dvdcli.volume import MOUNTED, MOUNTING, UNMOUNTING, Hold, Record
 
 TYPE_CHECKING = False
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 UNDO_TIMEOUT = 10.0
 LATE = 120.0  # how long a storage system can still be at work on a mount that nobody waits for any more
 PATIENCE = 15.0
-
-
-def mark_if_possible(slot: Slot) -> None:
-    """Leave a marker for recover; where there is no space for one, the next recover looks at every volume."""
-    try:
-        slot.mark()
-    except OSError:
-        look_again(slot.root)  # a full disk: letting go must work all the same
 
 
 def _is_gone(place: str, space: str) -> bool:
@@ -51,12 +43,12 @@ class Work:
         self.patience = patience
         self.boot = boot_id()
         self.record = slot.load()
-        self.holds = slot.holds(self.boot)
+        self.holds = slot.holds.valid(self.boot)
         self._provider: Provider | None = None
         self._claimed = ""
         self._config = Config()  # which is read when it is first needed, and once
         if self.record is None and not slot.look_only:
-            slot.drop_void()  # beside the record to come there are valid ones only
+            slot.holds.drop_void()  # beside the record to come there are valid ones only
         if self.record is None and self.holds:
             self.record = self._rebuilt()
         self._intended = self.record is not None
@@ -117,39 +109,20 @@ class Work:
 
         *adding* is the hold taken with it; *dress* is called with the path of a volume that was made for this mount.
         """
-        record, provider = self.record, self.provider()
-        assert record is not None
-        name = record.volume.name
-        missing = not provider.identity(record.handle) and provider.get(name) is None
-        # An empty volume in its place would be no help to who uses it; who was killed before it was made uses nothing.
-        was_there = record.path or [who for who in self.holds if not self.is_unheard(who)]
-        if missing and (was_there or (self._config.explicit_create() if explicit is None else explicit)):
-            raise NotFoundError(f"there is no volume {record.volume}", "create it first, with dvdcli create")
+        record = self.known()
+        missing = self._is_missing(explicit)
         before = record.path, record.within, record.mount_namespace
-        record.status, record.adding, record.boot = MOUNTING, adding, self.boot
         record.fresh = record.fresh or missing
-        record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
-        self.slot.mark()
-        self.slot.save(record, intent=True)
-        self._intended = True
-        if adding:
-            self.take(adding)
+        self._intend(adding)
         if missing:
             with output.step(f"making the volume {record.volume}", self.deadline):
-                provider.create(name, record.options)
+                self.provider().create(record.volume.name, record.options)
             output.to_syslog(f"created the volume {record.volume}, which did not exist")
-        self._unsure = True
-        try:
-            mounted = provider.mount(record.volume, record.options, record.handle, self.note)
-        except TryAgainError:
-            raise
-        except DvdcliError:
-            self._unsure = False  # refused in so many words
-            raise
-        self._unsure = False
+        mounted = self._mount()
         if mounted.path == before[0] and _is_gone(*before[1:]):
             raise DvdcliError(
-                f"the driver {record.volume.driver} says that {name} is mounted at {record.path}, and nothing is there",
+                f"the driver {record.volume.driver} says that {record.volume.name} is mounted at {record.path}, "
+                "and nothing is there",
                 "somebody unmounted it: unmount it with dvdcli for all who hold it, or restart the driver's plugin",
             )
         if (record.fresh or mounted.fresh) and dress is not None:
@@ -160,47 +133,60 @@ class Work:
         self.slot.unmark()
         return record.path
 
+    def _is_missing(self, explicit: bool | None) -> bool:
+        """Return whether the volume has to be made. Raises NotFoundError where it may not be."""
+        record, provider = self.known(), self.provider()
+        if provider.identity(record.handle) or provider.get(record.volume.name) is not None:
+            return False
+        # An empty volume in its place would be no help to who uses it; who was killed before it was made uses nothing.
+        was_there = record.path or [who for who in self.holds if not self.is_unheard(who)]
+        if was_there or (self._config.explicit_create() if explicit is None else explicit):
+            raise NotFoundError(f"there is no volume {record.volume}", "create it first, with dvdcli create")
+        return True
+
+    def _intend(self, adding: str) -> None:
+        """Put on record, durably, that the volume is about to be mounted, and take the hold *adding*."""
+        record = self.known()
+        record.status, record.adding, record.boot = MOUNTING, adding, self.boot
+        record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
+        self.slot.mark()
+        self.slot.save(record, intent=True)
+        self._intended = True
+        if adding:
+            self.take(adding)
+
+    def _mount(self) -> Mounted:
+        """Let the provider mount the volume; what it was not refused in so many words can still come about."""
+        record = self.known()
+        self._unsure = True
+        try:
+            mounted = self.provider().mount(record.volume, record.options, record.handle, self.note)
+        except TryAgainError:
+            raise
+        except DvdcliError:
+            self._unsure = False
+            raise
+        self._unsure = False
+        return mounted
+
     def take(self, who: str) -> None:
         """Add a hold, with what a damaged record can be rebuilt from."""
         record = self.record
         assert record is not None
         since = clock.now()
         data: dict[str, Any] = {"provider": record.provider, "settings": record.settings, "options": record.options}
-        self.slot.take(Hold(who, self.boot, {"path": record.path, "since": since, **data}))
+        self.slot.holds.take(Hold(who, self.boot, {"path": record.path, "since": since, **data}))
 
     def note(self, handle: dict[str, Any]) -> None:
         """Make a provider's handle durable in the middle of its work."""
         record, identity = self.known(), self.provider().identity(handle)
         if identity and identity != self._claimed:
-            self._claim(record, identity)
+            from dvdcli import claims
+
+            claims.take_for(self.slot, record, identity, self.deadline)
+            self._claimed = identity
         record.handle = dict(handle)
         self.slot.save(record, intent=True)
-
-    def _claim(self, record: Record, identity: str) -> None:
-        from dvdcli.claims import Claim
-
-        if record.claim != identity:
-            record.claim = identity
-            self.slot.save(record, intent=True)  # through this the claim of a killed call is dropped in the end
-        try:
-            # Where the record says so already, too: the call that wrote it can have been killed before it took it.
-            Claim(record.provider, identity).take(record.volume, self.deadline)
-            self._claimed = identity
-        except InUseError:
-            record.claim = ""  # only here: what another failure left of the claim goes with the record
-            self.slot.save(record, intent=True)
-            raise
-
-    def _drop_claim(self, record: Record) -> None:
-        from dvdcli.claims import Claim
-
-        record.handle = {}
-        self.slot.save_failure(record, record.failure)  # before another record can have the disk
-        # Where this fails the record stays, without holds: through it alone recover finds the claim.
-        try:
-            Claim(record.provider, record.claim).drop(record.volume, Deadline(UNDO_TIMEOUT))
-        except NewerError as error:
-            output.debug(f"the claim on {record.claim} is void, and stays: {error}")
 
     def finish(self) -> bool:
         """Undo the mount, and remove the record. What fails is remembered for recover, and raised.
@@ -211,7 +197,7 @@ class Work:
         record = self.known()
         try:
             if not record.handle and self.slot.is_damaged():
-                self._note_here(self.provider().here(record.volume.name))
+                self.note_here(self.provider().here(record.volume.name))
             certain = self.provider().unmount(record.volume, record.handle, self.note)
             if record.fresh:
                 self.provider().abandon(record.volume.name)  # nobody may ever ask for that volume again
@@ -223,7 +209,9 @@ class Work:
         if not certain and self._unsure and clock.now()["uptime"] - record.since.get("uptime", 0.0) < LATE:
             return False
         if record.claim:
-            self._drop_claim(record)
+            from dvdcli import claims
+
+            claims.drop_of(self.slot, record, Deadline(UNDO_TIMEOUT))
         self.slot.clear()
         self.record = self._provider = None
         self._intended = self._unsure = False
@@ -232,7 +220,7 @@ class Work:
     def forget_older_boot(self) -> None:
         """Void every hold of an older boot, and the mount; the attachment stays for the provider to prove."""
         assert self.record is not None
-        self.slot.drop_all()
+        self.slot.holds.drop_all()
         self.holds = {}
         self.record.path = self.record.within = ""
 
@@ -249,7 +237,7 @@ class Work:
         assert record is not None
         if record.status != MOUNTING or record.adding in ("", hold):
             return False
-        self.slot.drop(record.adding)
+        self.slot.holds.drop(record.adding)
         return self.holds.pop(record.adding, None) is not None
 
     def goes_on(self, options: dict[str, str]) -> bool:
@@ -261,8 +249,8 @@ class Work:
         """After a call that a program of ours outlasts: drop its hold, and let the next call go on from there."""
         try:
             if added:
-                self.slot.drop(added)
-            mark_if_possible(self.slot)
+                self.slot.holds.drop(added)
+            self.slot.mark_if_possible()
             record = self.known()
             record.adding = ""
             self.slot.save(record, intent=True)
@@ -277,8 +265,8 @@ class Work:
         """
         try:
             if added:
-                self.slot.drop(added)
-            if self.slot.holds(self.boot):
+                self.slot.holds.drop(added)
+            if self.slot.holds.valid(self.boot):
                 return ""
             if not self._intended:
                 self.slot.erase()
@@ -286,7 +274,7 @@ class Work:
             self.deadline = Deadline(UNDO_TIMEOUT)
             self.patience = 0.0
             self._provider = None
-            mark_if_possible(self.slot)
+            self.slot.mark_if_possible()
             if self.finish():
                 self.slot.erase()
         except (DvdcliError, OSError) as error:
@@ -294,7 +282,7 @@ class Work:
             return f"the mount is left for recover: {error}"
         return ""
 
-    def _note_here(self, here: Mounted | None) -> bool:
+    def note_here(self, here: Mounted | None) -> bool:
         """Note what this host has of the volume, whose handle is lost; return False where another record has it."""
         try:
             if here is not None and here.handle:
@@ -303,45 +291,10 @@ class Work:
             return False
         return True
 
-    def release_unrecorded(self) -> None:
-        """Unmount what no record tells of, if the storage system says that it is mounted here.
-
-        A driver that is not there or does not answer has nothing of ours: that is said in syslog, and is no failure.
-        """
-        damaged = self.slot.is_damaged()
-        try:
-            self.patience = 0.0
-            self.begin({})
-            here = self.provider().here(self.volume.name)
-        except DvdcliError as error:
-            self.slot.erase()
-            if not isinstance(error, NotFoundError):
-                output.warn(f"unmount {self.slot}: nothing is on record, and the driver cannot be asked: {error}")
-            return
-        if here is None and not damaged:
-            self.slot.erase()
-            return
-        self.adopt(here.path if here else "")
-        if not self._note_here(here) or self.finish():
-            self.slot.erase()
-
     def known(self) -> Record:
         """Return the record, where there is one for sure."""
         assert self.record is not None
         return self.record
-
-    def believe(self, path: str) -> None:
-        """Take the volume, which has no record, for mounted at *path*: not on disk yet."""
-        record = self.known()
-        record.status, record.path, record.boot, record.within = MOUNTED, path, self.boot, mountinfo.within(path)
-        record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
-
-    def adopt(self, path: str) -> None:
-        """Put on record, as unmounting, what is mounted at *path* without one."""
-        assert self.record is not None
-        self.record.status, self.record.path, self.record.boot = UNMOUNTING, path, self.boot
-        self.slot.mark()
-        self.slot.save(self.record, intent=True)
 
     def _rebuilt(self) -> Record:
         """Return a record made anew from a valid hold, which repeats what matters."""

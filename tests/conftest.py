@@ -155,6 +155,11 @@ class Home:
         for path in self.state.glob("volumes/*/*/record.json"):
             path.write_text(json.dumps({**json.loads(path.read_text()), "since": {"wall": 0, "uptime": -1000.0}}))
 
+    def places(self, tree: str = "volumes") -> list[str]:
+        """Return what is in the directories of *tree*, those of the drivers, or providers, excepted."""
+        found = (path.relative_to(self.state).parts for path in self.state.glob(f"{tree}/*/*"))
+        return sorted("/".join(parts[1:]) for parts in found)
+
     def leftovers(self) -> list[str]:
         """Return every file that the state still has, which after everything is undone is none."""
         return sorted(
@@ -268,3 +273,23 @@ def grid(command: Path) -> Iterator[Any]:
     grid = Grid(command)
     yield grid
     grid.close()
+
+
+@pytest.fixture
+def gateway(grid: Any) -> Any:
+    return grid.gateway
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest, command: Path) -> Iterator[Any]:
+    """Nodes of a CSI driver, which by indirect parametrization is another than the one that can do all."""
+    from tests.csi import Cluster
+
+    cluster = Cluster(command, **getattr(request, "param", {}))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def driver(cluster: Any) -> Any:
+    return cluster.driver

@@ -27,6 +27,11 @@ def refused(done: Done, code: int, *words: str) -> None:
     assert [word for word in words if word not in line] == [], line
 
 
+def done(result: Done, out: str = "") -> None:
+    """Assert that the call did what it should, saying *out* and nothing else."""
+    assert (result.code, result.out, result.err) == (0, out, ""), result
+
+
 class Machine(Home):
     """A home whose dvdcli has the plugin *host* as its driver `csi`."""
 

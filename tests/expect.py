@@ -9,13 +9,8 @@ import pty
 import signal
 import struct
 import termios
-import time
-from collections.abc import Callable
-from typing import TypeVar
 
 from tests.conftest import Done, Home
-
-T = TypeVar("T")
 
 
 def one_line(done: Done) -> str:
@@ -31,15 +26,6 @@ def refused(done: Done, code: int) -> str:
     """Return the one line on stderr of a call that failed with *code* and said nothing on stdout."""
     assert (done.code, done.out) == (code, ""), done
     return one_line(done)
-
-
-def wait_until(condition: Callable[[], T]) -> T:
-    """Return what *condition* returns as soon as that is true; fail after 20 s."""
-    end = time.monotonic() + 20
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return found
 
 
 def can_be_interrupted() -> None:

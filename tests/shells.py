@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import COMMAND, Home
-from tests.expect import wait_until
+from tests.waiting import wait_until
 
 COMPLETIONS = Path(__file__).parents[1] / "completions"
 # In front of the real command on PATH: it answers questions of completion, and of other calls it notes the words.

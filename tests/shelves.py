@@ -560,7 +560,7 @@ class OneVolumeAtATime(DiskShelf):
 
     def mount(self, volume, options, handle, note):
         OneVolumeAtATime.name = volume.name
-        time.sleep(0.05)
+        time.sleep(0.05)  # the others come now, and what they leave is mistaken for ours
         return super().mount(type(volume)(volume.driver, OneVolumeAtATime.name), options, handle, note)
 
 
@@ -572,7 +572,7 @@ class TheDeadlineIsForgotten(DiskShelf):
     def _send(self, what, name):
         super()._send(what, name) if not self.silent.is_set() else None
         while self.silent.is_set() or (what == "lend" and not self.deadline.left()):
-            time.sleep(0.01)
+            time.sleep(0.01)  # without an end, which is what is wrong with it
             if not self.silent.is_set() and what != "lend":
                 return
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from dvdcli.linux import mountinfo
 from tests.blocks import backing_files, backing_files_below
 from tests.conftest import Done, Home
-from tests.expect import wait_until
 from tests.gate import flags
+from tests.waiting import wait_until
 from tests.worlds import World
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.expect import refused, wait_until
+from tests.expect import refused
 from tests.sized import Sized, digest, run
 from tests.test_recovery import Container
+from tests.waiting import wait_until
 
 FAILURE, IN_USE, TRY_AGAIN = 1, 4, 5
 MIB = 1 << 20

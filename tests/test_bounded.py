@@ -56,7 +56,7 @@ def test_a_byte_now_and_then_does_not_outlast_the_call(head: bytes) -> None:
         with contextlib.suppress(OSError):
             for byte in (HEAD + b"\r\n") * 1000:
                 connection.sendall(bytes([byte]))
-                time.sleep(0.02)
+                time.sleep(0.02)  # so that no read waits for long, and all together last longer than the call
 
     with server(drip) as url:
         session = bounded.session()

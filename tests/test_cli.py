@@ -17,7 +17,8 @@ from dvdcli.cli import COMMANDS
 from dvdcli.errors import Exit
 from tests.conftest import Done, Home
 from tests.doubles.plugin import Plugin, Reply
-from tests.expect import can_be_interrupted, one_line, refused, wait_until
+from tests.expect import can_be_interrupted, one_line, refused
+from tests.waiting import wait_until
 
 LOCAL = ("--volumedriver=local", "--volumename=v")
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from tests import scenes, walk_ledger
 from tests import walk as walking
 from tests.scenes import AGAIN, THENS, Scene
 from tests.walk import LEVEL, WHOLE, Point, Strike
+from tests.walk_round import Round
 
 pytestmark = [walking.needs_strace, pytest.mark.root]
 
@@ -50,6 +50,10 @@ class Hit(NamedTuple):
 
     def __str__(self) -> str:
         return " ".join(str(part) for part in (self.mode, self.error, self.point or "everywhere") if part)
+
+    @property
+    def counted(self) -> str:
+        return f"{self.mode} {self.point.name if self.point else 'everywhere'}"
 
 
 _TRACES: dict[tuple[str, str], walking.Trace] = {}
@@ -98,8 +102,15 @@ def chosen(world: str, name: str, part: str, trace: walking.Trace) -> Iterator[H
             yield from walking.sample(everything[mode], most, offset)
 
 
-def strike(scene: Scene, hit: Hit, trace: walking.Trace) -> tuple[subprocess.CompletedProcess[bytes], bool]:
-    """Make the call and hit it; return how it ended, and whether the hit came to its point."""
+def strike(scene: Scene, hit: Hit, trace: walking.Trace) -> subprocess.CompletedProcess[bytes]:
+    """Make the call and hit it; return how it ended."""
+    done, reached = _struck(scene, hit, trace)
+    assert reached or varies(hit), f"{hit} was not reached"
+    return done
+
+
+def _struck(scene: Scene, hit: Hit, trace: walking.Trace) -> tuple[subprocess.CompletedProcess[bytes], bool]:
+    """Return how the call ended that was hit, and whether the hit came to its point."""
     if hit.mode == "killed":
         done = walking.kill(scene, hit.point)
         return done, done.returncode in (-9, 137)
@@ -141,35 +152,14 @@ def varies(hit: Hit) -> bool:
 @pytest.mark.parametrize(("world", "name"), PAIRS)
 def test_hit_anywhere_and_no_step_is_new(world: str, name: str, part: str, record_property: Any) -> None:
     trace, scene = traced(world, name)
-    counts: Counter[str] = Counter()
     failures: list[str] = []
     if part in PARTS[:1]:
         steps = walk_ledger.folded(trace.steps)
         for file, now in ((walk_ledger.STEPS, steps), (walk_ledger.REQUESTS, trace.requests)):
             failures += filter(None, [walk_ledger.difference(file, world, name, now)])
-    for hit in chosen(world, name, part, trace):
-        scene = scenes.make(world, name, scene)
-        try:
-            try:
-                done, reached = strike(scene, hit, trace)
-            except BaseException:
-                scene.give_up()
-                raise
-            assert reached or varies(hit), f"{hit} was not reached"
-            counts[f"{hit.mode} {hit.point.name if hit.point else 'everywhere'}"] += 1
-            scene.finish(done, hit, hit.then)
-        except Exception as error:
-            failures.append(f"{world} {name}, {hit}: {error!r}\n    because {error.__cause__!r}")
-            scene = None
-            if LEVEL == "sample":
-                break
-            continue
-        if not scene.reusable:
-            scene = None
-    if scene is not None:
-        scene.close()
-    record_property("walked", {"world": world, "scene": name, "counts": dict(counts)})
-    assert not failures, "\n\n".join(failures)
+    walked = Round(world, name, scene, failures)
+    walked.go(chosen(world, name, part, trace), lambda scene, hit: strike(scene, hit, trace))
+    walked.end(record_property)
 
 
 def test_no_scene_is_left_over() -> None:

@@ -282,7 +282,7 @@ def test_a_socket_that_nobody_listens_at_is_one_line(home):
 def test_a_driver_that_is_just_starting_is_waited_for(home):
     as_driver(home, None)
     process = home.start("list", "--volumedriver=any")
-    time.sleep(0.4)
+    time.sleep(0.4)  # it tries for the first time; where it comes to that later, less is proven, and nothing fails
     driver = AnyDriver(home.root / "csi.sock")
     as_driver(home, driver)
     try:
@@ -359,7 +359,7 @@ def test_one_byte_a_second_is_given_up_at_the_deadline(home, stranger):
     def trickle(connection):
         for byte in b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00":
             connection.sendall(bytes([byte]))
-            time.sleep(0.5)
+            time.sleep(0.5)  # so that no read waits for long, and all together take longer than the call may
 
     stranger(trickle)
     start = time.monotonic()

@@ -9,23 +9,11 @@ import subprocess
 import pytest
 
 from dvdcli.linux import mountinfo
-from tests.csi import FAILURE, IN_USE, NOT_FOUND, PLAIN, TRY_AGAIN, Cluster, refused
+from tests.csi import FAILURE, IN_USE, NOT_FOUND, PLAIN, TRY_AGAIN, refused
 from tests.doubles.csi import CONTROLLER, NODE, Answer, Fail, Hang, Slow
 
 pytestmark = pytest.mark.root
 SIZE = "--volumeopts=size=16M"
-
-
-@pytest.fixture
-def cluster(request, command):
-    cluster = Cluster(command, **getattr(request, "param", {}))
-    yield cluster
-    cluster.close()
-
-
-@pytest.fixture
-def driver(cluster):
-    return cluster.driver
 
 
 @pytest.fixture

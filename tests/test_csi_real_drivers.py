@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dvdcli.linux import mountinfo
-from tests.csi import FAILURE, IN_USE, NOT_FOUND, Cluster, refused
+from tests.csi import FAILURE, IN_USE, NOT_FOUND, Cluster, done, refused
 from tests.doubles.csi.control import Answer, Fail
 
 pytestmark = pytest.mark.root
@@ -25,15 +25,6 @@ def cluster(command):
 @pytest.fixture
 def machine(cluster):
     return cluster.machine()
-
-
-@pytest.fixture
-def driver(cluster):
-    return cluster.driver
-
-
-def done(result, out=""):
-    assert (result.code, result.out, result.err) == (0, out, ""), result
 
 
 def mounts_at(path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import COMMAND
-from tests.csi import FAILURE, IN_USE, NOT_FOUND, PLAIN, USAGE, Cluster, refused
+from tests.csi import FAILURE, IN_USE, NOT_FOUND, PLAIN, USAGE, Cluster, done, refused
 from tests.doubles.csi.control import Fail
 from tests.examples import of_page
 from tests.gate import flags
@@ -29,13 +29,6 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def cluster(command):
-    cluster = Cluster(command)
-    yield cluster
-    cluster.close()
-
-
-@pytest.fixture
 def small(command):
     """A driver whose volumes are directories: they grow without the right to grow a file system."""
     cluster = Cluster(command, instant=True)
@@ -46,15 +39,6 @@ def small(command):
 @pytest.fixture
 def machine(cluster):
     return cluster.machine()
-
-
-@pytest.fixture
-def driver(cluster):
-    return cluster.driver
-
-
-def done(result, out=""):
-    assert (result.code, result.out, result.err) == (0, out, ""), result
 
 
 def asked(driver, rpc):

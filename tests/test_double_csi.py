@@ -15,7 +15,7 @@ import pytest
 
 from dvdcli.providers.csi import csi_pb2 as pb
 from tests.doubles.csi import CONTROLLER, NODE, Answer, Die, Driver, Drop, Fail, Hang, Slow, disks
-from tests.expect import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.root
 Code = grpc.StatusCode

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import boto3
 import pytest
@@ -17,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 
 from tests.doubles.ec2 import Drop, Ec2, Error
+from tests.waiting import wait_until
 
 ZONE = "eu-west-1a"
 HERE, THERE = "i-0aaaaaaaaaaaaaaaa", "i-0bbbbbbbbbbbbbbbb"
@@ -52,14 +52,6 @@ def refused(call, **parameters):
     with pytest.raises(ClientError) as caught:
         call(**parameters)
     return caught.value.response["Error"]["Code"]
-
-
-def eventually(condition, timeout=20):
-    give_up = time.monotonic() + timeout
-    while not (value := condition()):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-    return value
 
 
 def create(api, token="t", **more):
@@ -208,14 +200,14 @@ def test_a_new_volume_takes_its_time(ec2, api, host):
     ec2.creating = 0.05
     second = ec2.volumes[create(api, "u")]
     second.visible = 0
-    eventually(lambda: state(api, second) == "available")
+    wait_until(lambda: state(api, second) == "available")
 
 
 def test_deleting(ec2, api):
     volume = ec2.volume()
     ec2.deleting = 0.05
     api.delete_volume(VolumeId=volume.id)
-    eventually(lambda: volume.id not in ec2.volumes)
+    wait_until(lambda: volume.id not in ec2.volumes)
     assert refused(api.delete_volume, VolumeId=volume.id) == "InvalidVolume.NotFound"
     assert not volume.image.exists()
 
@@ -339,10 +331,10 @@ def test_states_that_take_time(ec2, api, host):
     ec2.attaching = ec2.detaching = 0.1
     assert attach(api, volume, host)["State"] == "attaching"
     assert (state(api, volume), volume.attachments[0].state) == ("in-use", "attaching")
-    eventually(lambda: volume.attachments[0].state == "attached")
+    wait_until(lambda: volume.attachments[0].state == "attached")
     assert detach(api, volume, host)["State"] == "detaching"
     assert state(api, volume) == "in-use"
-    eventually(lambda: state(api, volume) == "available")
+    wait_until(lambda: state(api, volume) == "available")
 
 
 def test_an_attachment_that_hangs_can_be_detached(ec2, api, host):
@@ -381,7 +373,7 @@ def test_a_volume_only_grows(ec2, api):
     def progress():
         return api.describe_volumes_modifications(VolumeIds=[volume.id])["VolumesModifications"][0]
 
-    eventually(lambda: progress()["ModificationState"] == "completed")
+    wait_until(lambda: progress()["ModificationState"] == "completed")
     assert (progress()["OriginalSize"], progress()["TargetSize"], volume.size) == (2, 4, 4)
     assert volume.image.stat().st_size == 4 * ec2.gib
 
@@ -433,7 +425,7 @@ def test_a_caller_killed_in_between(ec2, when):
 
     ec2.before = kill
     caller = subprocess.Popen([sys.executable, "-c", script])
-    eventually(lambda: seen)
+    wait_until(lambda: seen)
     ec2.wait_idle()
     assert (caller.returncode, seen, len(ec2.volumes)) == (-signal.SIGKILL, [when == "after"], 1)
 
@@ -559,7 +551,7 @@ def test_devices_late_and_never(ec2, api, host):
     host.devices, host.late = "late", 0.2
     attach(api, volume, host)
     assert (volume.attachments[0].state, host.device(volume)) == ("attached", None)
-    eventually(lambda: host.device(volume))
+    wait_until(lambda: host.device(volume))
     host.devices = "never"
     attach(api, second, host, "/dev/xvdbb")
     assert (second.attachments[0].state, host.device(second)) == ("attached", None)
@@ -601,7 +593,7 @@ def test_detaching_what_is_in_use_is_a_sin(ec2, api, host, mountpoint):
     ec2.expected = [f"{volume.id} detached from {host.id} while in use"]
     assert (volume.attachments[0].state, state(api, volume), node.exists()) == ("busy", "in-use", True)
     subprocess.run(["umount", mountpoint], check=True)
-    eventually(lambda: state(api, volume) == "available")
+    wait_until(lambda: state(api, volume) == "available")
     assert not node.exists()
 
 
@@ -622,7 +614,7 @@ def test_what_was_taken_away_by_force_cannot_write_to_the_volume(ec2, api, host,
     assert sorted(path.name for path in second.iterdir()) == ["before", "lost+found"]
     subprocess.run(["umount", second], check=True)
     subprocess.run(["umount", mountpoint], check=True)
-    eventually(ec2.orphans[0].clear)
+    wait_until(ec2.orphans[0].clear)
 
 
 @pytest.mark.root

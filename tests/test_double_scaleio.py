@@ -18,8 +18,8 @@ import requests
 
 from tests.blocks import content, format_by_hand
 from tests.doubles.scaleio import Drop, Error, Gateway, Half, Raw, Slow
-from tests.expect import wait_until
 from tests.scaleio import GENERATIONS, Grid, authority, certificate
+from tests.waiting import wait_until
 
 root = pytest.mark.root
 VOLUMES = "/api/types/Volume/instances"
@@ -745,13 +745,21 @@ def test_the_empty_answer_of_an_action_is_half_too_and_the_action_is_done(gatewa
 
 @pytest.mark.parametrize("act", [False, True])
 def test_an_answer_is_slow(gateway, api, act):
-    gateway.next("createVolume", Slow(1, act=act))
-    thread = threading.Thread(target=api.create)
+    gateway.next("createVolume", Slow(0.3, act=act))
+    times = {}
+
+    def called():
+        api.create()
+        times["answered"] = time.monotonic()
+
+    gateway.before = lambda name, when: times.setdefault(when, time.monotonic())
+    thread = threading.Thread(target=called)
     thread.start()
-    wait_until(lambda: "createVolume" in gateway.names())
-    time.sleep(0.1)
-    assert len(gateway.volumes) == act
-    thread.join(20)
+    wait_until(lambda: gateway.volumes)
+    there = time.monotonic()
+    thread.join(60)
+    assert times["answered"] - times["before"] >= 0.3
+    assert act or there - times["before"] >= 0.3  # carried out after the wait; before it, in the test below
     assert len(gateway.volumes) == 1
 
 
@@ -783,11 +791,13 @@ def test_a_test_can_stop_a_call_before_and_after_it(gateway, api):
 
 
 def test_a_call_whose_caller_was_killed_is_carried_out(gateway, api):
-    gateway.before = lambda name, when: time.sleep(0.2) if when == "before" else None
+    given_up = threading.Event()
+    gateway.before = lambda name, when: given_up.wait(60) if when == "before" else None
     with pytest.raises(requests.exceptions.ReadTimeout):
         api.post(VOLUMES, {"storagePoolId": gateway.pool.id, "name": "v", "volumeType": "ThickProvisioned",
                            "volumeSizeInKb": KB}, timeout=0.05)  # fmt: skip
     api.session.close()
+    given_up.set()
     gateway.wait_idle()
     assert gateway.named("v").type == "ThickProvisioned"
 

@@ -14,8 +14,9 @@ import botocore.exceptions
 import pytest
 
 from tests.ebs import Machine
-from tests.expect import refused, wait_until
+from tests.expect import refused
 from tests.moto import GIB, MotoCloud, Server
+from tests.waiting import wait_until
 
 FAILURE, USAGE, NOT_FOUND, IN_USE, TRY_AGAIN = 1, 2, 3, 4, 5
 

@@ -11,9 +11,10 @@ import pytest
 
 from tests.conftest import Home
 from tests.doubles.plugin import Reply, err
-from tests.expect import refused, wait_until
+from tests.expect import refused
 from tests.isolators import Isolator, variables
 from tests.sized import Sized, run
+from tests.waiting import wait_until
 
 NOT_FOUND = 3
 

@@ -15,9 +15,10 @@ import pytest
 from dvdcli import group
 from dvdcli.mesos import Request
 from tests.doubles.plugin import Reply, err
-from tests.expect import one_line, refused, wait_until
+from tests.expect import one_line, refused
 from tests.gate import Gate
 from tests.isolators import GENERATIONS, Isolator, variables
+from tests.waiting import wait_until
 
 USAGE, IN_USE, TRY_AGAIN, STATE = 2, 4, 5, 6
 ONE = variables(NAME="v", DRIVER="plug")

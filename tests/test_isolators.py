@@ -16,8 +16,8 @@ import pytest
 from tests.agents import ALIAS, NAME, NEEDS_COMPILER, SOURCE, Agent, built, quietly, refused_agent
 from tests.doubles.launcher import launch
 from tests.doubles.plugin import Reply, err
-from tests.expect import wait_until
 from tests.isolators import number, variables
+from tests.waiting import wait_until
 
 pytestmark = NEEDS_COMPILER
 # One release of each API generation and of each dialect of its messages.

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import threading
 import zlib
-from collections import Counter
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,6 +18,7 @@ from tests import scenes, walk_ledger
 from tests import walk as walking
 from tests.scenes import THENS, Scene
 from tests.walk import LEVEL
+from tests.walk_round import Round
 
 pytestmark = pytest.mark.root
 
@@ -44,6 +44,10 @@ class Hit(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.what} {self.action}, request {self.number}, {self.times} times"
+
+    @property
+    def counted(self) -> str:
+        return f"{self.what.replace(' ', '-')} request"
 
 
 def hits(pair: str) -> list[Hit]:
@@ -110,29 +114,10 @@ def strike(scene: Scene, hit: Hit, requests: list[str]) -> subprocess.CompletedP
 @pytest.mark.parametrize("pair", REQUESTS)
 def test_hit_at_any_request(pair: str, shard: int, record_property: Any) -> None:
     world, _, name = pair.partition(" ")
-    counts: Counter[str] = Counter()
-    failures: list[str] = []
-    scene: Scene | None = None
-    for hit in walking.sample(hits(pair), MOST, zlib.crc32(pair.encode()))[shard::SHARDS]:
-        scene = scenes.make(world, name, scene)
-        try:
-            try:
-                done = strike(scene, hit, REQUESTS[pair])
-            except BaseException:
-                scene.give_up()
-                raise
-            counts[f"{hit.what.replace(' ', '-')} request"] += 1
-            scene.finish(done, hit, hit.then)
-        except Exception as error:
-            failures.append(f"{pair}, {hit}: {error!r}\n    because {error.__cause__!r}")
-            scene = None
-            continue
-        if not scene.reusable:
-            scene = None
-    if scene is not None:
-        scene.close()
-    record_property("walked", {"world": world, "scene": name, "counts": dict(counts)})
-    assert not failures, "\n\n".join(failures)
+    walked = Round(world, name)
+    some = walking.sample(hits(pair), MOST, zlib.crc32(pair.encode()))[shard::SHARDS]
+    walked.go(some, lambda scene, hit: strike(scene, hit, REQUESTS[pair]))
+    walked.end(record_property)
 
 
 def test_no_scene_is_left_over() -> None:

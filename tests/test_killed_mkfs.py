@@ -18,8 +18,9 @@ from types import TracebackType
 import pytest
 
 from tests.conftest import Done
-from tests.expect import refused, wait_until
+from tests.expect import refused
 from tests.sized import Sized, digest, run, tags
+from tests.waiting import wait_until
 
 FAILURE, TRY_AGAIN = 1, 5
 SIZES = {"ext4": "64M", "xfs": "300M", "btrfs": "128M"}

@@ -1,7 +1,6 @@
-"""What a killed or failed call leaves in the state is found by the next recover, in every boot's second look too.
+"""What a killed or failed call leaves of claims, of a volume in the making and of metrics is found by the next one.
 
-A volume's place has a marker from before it is made until it is gone; a record stays until its claim is gone; the
-first recover of a boot finds claims without a record.
+A record stays until its claim is gone; the first recover of a boot finds claims without a record.
 """
 
 from __future__ import annotations
@@ -13,106 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from dvdcli.locks import try_lock
 from tests.conftest import Home
-from tests.gate import flags
 from tests.sized import Sized
 from tests.walk import needs_strace
 
 STATE = 6
-EDGES = "mkdir,flock,rename,unlink,rmdir,openat"
-
-
-@pytest.fixture
-def looked(home: Home) -> Home:
-    """A home where every record was looked at in this boot, and a recover looks at what is pending alone."""
-    home.plugin().add("v")
-    assert home.mount("first").code == 0
-    assert home.unmount("first").code == 0
-    assert home.recover().code == 0
-    assert (home.state / "boot").exists()
-    return home
-
-
-def places(home: Home, tree: str = "volumes") -> list[str]:
-    """Return what is in the directories of *tree*, those of the drivers, or providers, excepted."""
-    found = (path.relative_to(home.state).parts for path in home.state.glob(f"{tree}/*/*"))
-    return sorted("/".join(parts[1:]) for parts in found)
-
-
-def killed(home: Home, verb: str, call: str, number: int) -> bool:
-    """Run the call, and kill it before its *number*th system call *call*; return whether it was."""
-    inject = f"inject={call}:signal=KILL:when={number}"
-    line = ["strace", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject, home.command, verb, *flags()]
-    return subprocess.run(line, env=home.env, capture_output=True, check=False, timeout=120).returncode != 0
-
-
-@needs_strace
-@pytest.mark.parametrize(
-    ("verb", "call", "number"),
-    [("mount", "mkdir", 1), ("mount", "mkdir", 2), ("mount", "flock", 1), ("unmount", "rename", 1),
-     ("unmount", "flock", 1), ("unmount", "rmdir", 1), ("unmount", "rmdir", 2), ("nothing", "rmdir", 2),
-     ("nothing", "flock", 1), ("nothing", "unlink", 3)],
-)  # fmt: skip
-def test_a_place_that_a_killed_call_left_is_found(looked: Home, verb: str, call: str, number: int) -> None:
-    if verb == "unmount":
-        assert looked.mount().code == 0
-    assert killed(looked, verb.replace("nothing", "unmount"), call, number)
-    assert looked.recover().code == 0
-    if verb == "mount" or not looked.mounts():
-        assert (places(looked), places(looked, "pending"), looked.leftovers()) == ([], [], [])
-    assert looked.unmount().code == 0
-    assert (places(looked), places(looked, "pending"), looked.leftovers()) == ([], [], [])
-
-
-def leave_place(home: Home, marker: str) -> Path:
-    """Leave an empty place, as a call does that was killed in its last steps."""
-    slot = home.slot("v", "plug")
-    slot.mkdir()
-    (slot / "lock").touch()
-    (home.state / "pending" / "plug" / marker).touch()
-    return slot
-
-
-def test_a_place_that_was_going_is_gone_unless_somebody_is_there(looked: Home) -> None:
-    slot = leave_place(looked, ".v.4711")
-    lock = try_lock(f"{slot}/lock")
-    assert lock is not None
-    assert looked.recover("--dry-run").code == 0
-    assert looked.recover().code == 0
-    assert places(looked) == ["plug/v"]
-    assert places(looked, "pending") == ["plug/.v.4711"], "it is looked at again"
-    lock.release()
-    assert looked.recover().code == 0
-    assert (places(looked), places(looked, "pending")) == ([], [])
-
-
-def test_a_marker_of_who_has_gone_does_no_harm_to_who_came(looked: Home) -> None:
-    assert looked.mount().code == 0
-    (looked.state / "pending" / "plug" / ".v.4711").touch()
-    assert looked.recover().code == 0
-    assert [row["holds"] for row in looked.mounts()] == [["name:host"]]
-    assert places(looked, "pending") == []
-
-
-def test_what_can_leave_no_marker_makes_the_next_recover_look_at_everything(looked: Home) -> None:
-    """The directory of the markers cannot be written to: a full disk, to who wants to make one."""
-    plugin = looked.plugins[0]
-    assert looked.mount().code == 0
-    plugin.volumes["v"].ids.add("another")
-    pending = looked.state / "pending"
-    pending.rename(looked.state / "aside")
-    pending.write_text("")  # no directory
-    plugin.stop()
-    assert looked.unmount().code != 0
-    assert not (looked.state / "boot").exists()
-    pending.unlink()
-    (looked.state / "aside").rename(pending)
-    assert [row["status"] for row in looked.mounts()] == ["unmounting"]
-    Path(plugin.where.removeprefix("unix:")).unlink()
-    plugin._listen()
-    assert looked.recover().code == 0
-    assert (looked.mounts(), looked.leftovers()) == ([], [])
 
 
 # Claims
@@ -140,7 +44,7 @@ def test_a_claim_whose_removal_fails_keeps_its_record(sized: Sized) -> None:
     path.rmdir()
     path.write_text(text)
     assert home.recover().code == 0
-    assert (places(home, "claims"), home.leftovers()) == ([], [])
+    assert (home.places("claims"), home.leftovers()) == ([], [])
 
 
 @pytest.mark.root
@@ -162,13 +66,13 @@ def test_a_claim_without_a_record_goes_with_the_first_recover_of_a_boot(sized: S
     (empty / "lock").touch()
     (home.state / "boot").unlink(missing_ok=True)
     assert home.recover("--dry-run").code == 0
-    assert len(places(home, "claims")) == 3
+    assert len(home.places("claims")) == 3
     assert home.recover().code == 0
-    assert places(home, "claims") == [f"local/{json.loads(claim(home).read_text())['name']}".replace(
+    assert home.places("claims") == [f"local/{json.loads(claim(home).read_text())['name']}".replace(
         "local/there", f"local/{claim(home).parent.name}")]  # fmt: skip
     assert json.loads(claim(home).read_text())["name"] == "there"
     assert (home.state / "boot").exists()
-    assert places(home) == ["local/there"]
+    assert home.places() == ["local/there"]
     assert sized.unmount(name="there").code == 0
     assert home.leftovers() == []
 

@@ -339,11 +339,11 @@ class World:
         container.save(given)
         slot = State().slot(volume)
         slot.acquire(Deadline(5)).release()
-        slot.take(Hold(who, boot_id(), {"since": since}))
+        slot.holds.take(Hold(who, boot_id(), {"since": since}))
         return who
 
     def held(self) -> set[str]:
-        return {who for slot in State().slots() for who in slot.holds(boot_id())}
+        return {who for slot in State().slots() for who in slot.holds.valid(boot_id())}
 
     def release(self, grace: float = 60.0, dry_run: bool = False) -> list[Outcome]:
         client = Agent(Settings(url=self.agent.url), Deadline(20))

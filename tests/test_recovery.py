@@ -204,18 +204,6 @@ def test_a_state_that_is_not_there_yet_is_an_empty_one(home):
     assert home.leftovers() == []
 
 
-def test_a_marker_without_a_volume_goes(home):
-    home.plugin()
-    home.mount()
-    home.recover()
-    marker = home.state / "pending" / "plug" / "gone"
-    marker.touch()
-    assert home.recover("--dry-run").out == ""
-    assert marker.exists()
-    assert home.recover().out == ""
-    assert not marker.exists()
-
-
 def test_a_pinned_provider_that_has_gone_is_said(home):
     home.plugin()
     home.mount()

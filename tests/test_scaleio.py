@@ -21,11 +21,6 @@ NO_NEW_LOGIN = ["?: there is no POST /rest/auth/login in 3.6"]
 
 
 @pytest.fixture
-def gateway(grid):
-    return grid.gateway
-
-
-@pytest.fixture
 def machine(grid):
     return grid.machine()
 

@@ -13,11 +13,11 @@ import threading
 import pytest
 
 from tests.conftest import COMMAND
-from tests.expect import wait_until
 from tests.soak.ledger import Ledger, Watcher
 from tests.soak.plan import KINDS, VOLUMES, storms
 from tests.soak.soak import WHOLE, Soak
 from tests.soak.world import Machine
+from tests.waiting import wait_until
 from tests.walk import needs_strace
 
 pytestmark = pytest.mark.root

@@ -87,18 +87,6 @@ def test_recover_completes_a_damaged_record_that_is_held(home):
     assert home.mounts()[0]["holds"] == ["name:host"]
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"schema": 1, "who": "name:other", "boot": "x"}'])
-def test_a_damaged_hold_counts_until_it_is_let_go(home, text):
-    plugin = home.plugin()
-    home.mount("v", "plug", "--hold=a")
-    (home.slot() / "holds" / "name:a.json").write_text(text)
-    home.mount("v", "plug", "--hold=b")
-    assert home.unmount("v", "plug", "--hold=b").code == 0
-    assert plugin.mounted() == ["v"]
-    assert home.unmount("v", "plug", "--hold=a").code == 0
-    assert plugin.mounted() == []
-
-
 def test_record_and_holds_all_damaged_keep_the_volume_in_use(home):
     plugin = home.plugin()
     home.mount("v", "plug", "--hold=a")
@@ -123,14 +111,6 @@ def test_a_record_of_a_newer_schema_is_refused_and_not_touched(home, verb):
     assert plugin.mounted() == ["v"]
     listed = home.run("list", "--json")
     assert (listed.code, json.loads(listed.out)["errors"][0]["code"]) == (STATE, STATE)
-
-
-def test_a_hold_of_a_newer_schema_is_refused(home):
-    plugin = home.plugin()
-    home.mount()
-    home.edit_hold(schema=2)
-    assert home.unmount().code == STATE
-    assert plugin.mounted() == ["v"]
 
 
 def test_the_record_of_another_volume_with_the_same_hash_is_refused(home):

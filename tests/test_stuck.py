@@ -29,9 +29,10 @@ from tests.blocks import backing_files, format_by_hand
 from tests.conftest import Done, Home
 from tests.doubles.fuse import Fuse
 from tests.doubles.plugin import Plugin, Reply, Volume
-from tests.expect import refused, wait_until
+from tests.expect import refused
 from tests.isolators import Isolator, variables
 from tests.sized import run
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.root,

@@ -16,10 +16,10 @@ import pytest
 from tests.blocks import content
 from tests.conftest import COMMAND
 from tests.ebs import FAILURE, IN_USE, refused
-from tests.expect import wait_until
 from tests.gate import flags
 from tests.pairs import PAIRS
 from tests.sized import digest
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.root
 TAKING = [name for name, kind in PAIRS.items() if kind.takes]

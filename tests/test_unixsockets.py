@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from dvdcli.linux import unixsockets
-from tests.expect import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import pytest
 
 from tests.conftest import Done, Home
-from tests.worlds import wait_until
+from tests.waiting import wait_until
 
 # By hand: `whole` is every call that touches something, `changes` every one that changes something. CI: a sample.
 LEVEL = os.environ.get("DVDCLI_CRASH_WALK", "sample")

@@ -25,6 +25,7 @@ from tests.doubles import csi, ec2, scaleio
 from tests.ebs import Cloud
 from tests.gate import flags
 from tests.scaleio import Grid
+from tests.waiting import wait_until
 
 
 class World:
@@ -507,13 +508,6 @@ class PlainCsiWorld(CsiWorld):
 WORLDS: dict[str, type[LocalWorld | EbsWorld | ScaleIoWorld | CsiWorld]] = {
     "local": LocalWorld, "ebs": EbsWorld, "scaleio": ScaleIoWorld, "csi": CsiWorld,
 }  # fmt: skip
-
-
-def wait_until(done: Callable[[], object], what: str, seconds: float = 60) -> None:
-    give_up = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < give_up, what
-        time.sleep(0.01)
 
 
 def close_after_failure(world: World) -> None:

@@ -25,17 +25,18 @@ _FEW_INODES = 1000
 def findings(seconds: float) -> Iterator[Finding]:
     """Return what is found, each with its subject. A file system has *seconds* to answer."""
     for subject, look in (
-        ("configuration", _configuration), ("state", _state), ("mounts", _mounts), ("user", _user),
-        ("python", _python), ("kernel", _kernel), ("namespace", _namespace), ("syslog", _syslog),
+        ("configuration", _configuration), ("state", lambda: _state(Deadline(seconds))),
+        ("mounts", lambda: _mounts(Deadline(seconds))), ("user", _user), ("python", _python), ("kernel", _kernel),
+        ("namespace", _namespace), ("syslog", _syslog),
     ):  # fmt: skip
         try:
-            for finding in look(Deadline(seconds)):
+            for finding in look():
                 yield finding.of(subject)
         except (DvdcliError, OSError) as error:
             yield from_error(error).of(subject)
 
 
-def _configuration(_: Deadline) -> Iterator[Finding]:
+def _configuration() -> Iterator[Finding]:
     errors, warnings = config_check.problems()
     for error in errors:
         yield from_error(error)
@@ -112,18 +113,18 @@ def _mounts(deadline: Deadline) -> Iterator[Finding]:
     yield from readiness.directory(path, deadline)
 
 
-def _user(_: Deadline) -> Iterator[Finding]:
+def _user() -> Iterator[Finding]:
     if os.geteuid() == 0:
         yield ok("root")
     else:
         yield warning(f"uid {os.geteuid()}: only root can mount", "run it as the agent does")
 
 
-def _python(_: Deadline) -> Iterator[Finding]:
+def _python() -> Iterator[Finding]:
     yield ok(f"{platform.python_version()}, {sys.executable}")
 
 
-def _kernel(_: Deadline) -> Iterator[Finding]:
+def _kernel() -> Iterator[Finding]:
     release = os.uname().release
     bad = 0
     try:
@@ -146,7 +147,7 @@ def _kernel(_: Deadline) -> Iterator[Finding]:
         yield ok(f"Linux {release} has all that is used")
 
 
-def _namespace(_: Deadline) -> Iterator[Finding]:
+def _namespace() -> Iterator[Finding]:
     own, first = mountinfo.namespace(), mountinfo.namespace(1)
     if not first:
         return  # not ours to see
@@ -157,7 +158,7 @@ def _namespace(_: Deadline) -> Iterator[Finding]:
         yield ok("the mount namespace of process 1")
 
 
-def _syslog(_: Deadline) -> Iterator[Finding]:
+def _syslog() -> Iterator[Finding]:
     if os.path.exists("/dev/log"):
         yield ok("/dev/log")
     else:

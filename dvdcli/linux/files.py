@@ -16,8 +16,7 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO in 
 _LONGEST = 64 << 20  # bytes: what is longer is none of ours, a device without an end perhaps
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
-
-_asked: dict[str, TryAgainError | None] = {}
+_asked: dict[str, TryAgainError | None] = {}  # by path, what await_answer() came to
 
 
 def await_answer(path: str, deadline: Deadline) -> None:
@@ -124,3 +123,14 @@ def unlink(path: str) -> bool:
 def touch(path: str) -> None:
     """Make an empty file at *path*, or leave what is there. Raises OSError."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+
+
+def remove_directory(path: str) -> None:
+    """Remove the directory at *path*, if it is there and empty. Raises OSError."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise

@@ -31,7 +31,7 @@ def find(driver: str, config: Config, deadline: Deadline, patience: float) -> tu
 
     In this order: the configuration, `local`, a Docker plugin of that name, the built-in providers, entry points, the
     socket of a CSI driver of that name. Then a plugin or a driver that is just starting is waited for, *patience*
-    seconds long. Raises NotFoundError, UsageError.
+    seconds long. Raises NotFoundError, UsageError, TryAgainError where the Docker Engine hangs and nobody else is it.
     """
     settings = config.driver(driver)
     if settings is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from dvdcli import clock, config, fastjson, output
-from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError, UsageError
+from dvdcli.errors import LONGEST_SAYING, DvdcliError, NotFoundError, TryAgainError, UsageError
 from dvdcli.http import Address, NotSentError, Reply, Tls, request
 from dvdcli.linux import files
 from dvdcli.providers import plugins
@@ -28,7 +28,6 @@ _ABSENT = (
     "no such volume", "not found", "not exist", "no volume found", "unknown volume", "could not find", "couldn't find",
     "cannot find", "can't find", "unable to find", "doesn't exist",
 )  # fmt: skip
-_LONGEST_SAYING = 4096  # characters of an error that are worth a line, and a place in a record
 _CLOSING = 0.5  # seconds
 _NOT_MOUNTED = ("not mounted", "not attached", "isn't mounted", "already unmounted", "no mount")
 
@@ -250,11 +249,11 @@ class DockerProvider(Provider):
             is_json = False
         failure = field(value, "Err")
         if failure:
-            raise _RefusedError(f"{who} says: {str(failure)[:_LONGEST_SAYING]}")
+            raise _RefusedError(f"{who} says: {str(failure)[:LONGEST_SAYING]}")
         if reply.status == 404:
             raise _UnknownCallError(f"{who} does not know {method}")
         if reply.status != 200:
-            raise _RefusedError(f"{who} answered {method} with status {reply.status}: {text[:_LONGEST_SAYING]}")
+            raise _RefusedError(f"{who} answered {method} with status {reply.status}: {text[:LONGEST_SAYING]}")
         if not is_json or not isinstance(value, dict):
             raise DvdcliError(f"{who} answered {method} with what is no JSON object: {text[:200]!r}")
         return value

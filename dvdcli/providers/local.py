@@ -44,7 +44,7 @@ class LocalProvider(Provider):
     def __init__(self, driver: str, settings: Mapping[str, Any], deadline: Deadline, patience: float) -> None:
         super().__init__(driver, settings, deadline, patience)
         self._path: str = settings.get("path") or f"{mounts_directory()}/{encode(driver)}"
-        self._occupied: set[str] | None = None
+        self._occupied: set[str] | None = None  # volumes on whose mounts no look is dared; None until _root has asked
         for _, fault in self.settings_faults(driver, settings):
             raise fault
         self.pinned = {"path": self._path}

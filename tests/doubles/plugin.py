@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.waiting import wait_until
+
 ACCEPT = "application/vnd.docker.plugins.v1.2+json"
 BODIES = {
     "Create": {"Name": str, "Opts": dict},
@@ -174,9 +176,7 @@ class Plugin:
                 last.connect(self.where[5:])
                 last.shutdown(socket.SHUT_WR)
                 last.recv(1)
-        give_up = time.monotonic() + 60
-        while self.busy and time.monotonic() < give_up:
-            time.sleep(0.005)
+        wait_until(lambda: not self.busy, "a call of the plugin double goes on")
 
     def _exchange(self, connection: socket.socket) -> None:
         stream = connection.makefile("rb")
@@ -197,7 +197,7 @@ class Plugin:
         queue = self.replies.get(method)
         reply = queue.popleft() if queue else self.always.get(method, Reply())
         if reply.delay:
-            time.sleep(reply.delay)
+            time.sleep(reply.delay)  # as the test has it: so slow is this answer
         if reply.raw is not None or reply.status:
             if reply.act:
                 self._act(method, arguments)
@@ -213,7 +213,7 @@ class Plugin:
         connection.sendall(data[: reply.at_once])
         for start_at in range(reply.at_once, len(data), size):
             connection.sendall(data[start_at : start_at + size])
-            time.sleep(reply.gap)
+            time.sleep(reply.gap)  # as the test has it: so slowly come the pieces
 
     def _check(self, verb: str, target: str, version: str, headers: dict[str, str], method: str,
                arguments: dict[str, object]) -> None:  # fmt: skip

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from tests.waiting import wait_until
+
 REASONS = {
     200: "OK", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
     500: "Internal Server Error", 503: "Service Unavailable",
@@ -93,12 +95,10 @@ class Web:
 
     def wait_idle(self, timeout: float = 60) -> None:
         """Wait until no request is being carried out: a killed caller's goes on without it."""
-        give_up = time.monotonic() + timeout
         with socket.create_connection(("127.0.0.1", self.port), timeout) as last:  # taken after all made before it
             last.shutdown(socket.SHUT_WR)
             last.recv(1)
-        while self._pending() and time.monotonic() < give_up:
-            time.sleep(0.005)
+        wait_until(lambda: not self._pending(), "a request of the double goes on", timeout)
 
     def _pending(self) -> bool:
         """Tell whether a request is being answered, or has arrived on a connection without having been read."""
@@ -180,7 +180,7 @@ class Web:
             data = head.encode() + b"\r\n" + reply.body[: reply.cut]
             size = reply.piece or len(data)
             for start_at in range(0, len(data), size):
-                time.sleep(reply.gap)
+                time.sleep(reply.gap)  # as the test has it: so slowly come the pieces
                 connection.sendall(data[start_at : start_at + size])
             return reply.cut is None and headers.get("connection", "").lower() != "close"
         finally:

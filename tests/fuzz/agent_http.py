@@ -5,9 +5,8 @@ from __future__ import annotations
 from dvdcli.agent_http import AgentError, Connection
 from dvdcli.agent_settings import Settings
 from dvdcli.clock import Deadline
-from tests.fuzz import watch
-from tests.fuzz.serving import Server, http
-from tests.fuzz.watch import World, check_error, target, unwatched
+from tests.fuzz.serving import http, server
+from tests.fuzz.watch import World, check_error, target
 
 SEEDS = [
     http(b"{}"), http(b"{}", chunked=True), http(b"", "401 Unauthorized"), b"HTTP/1.0 200 OK\r\n\r\n{}",
@@ -15,18 +14,13 @@ SEEDS = [
     b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 22\r\n\r\n"
     b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05\x00C\xbf\xa6\xa3\x02\x00\x00\x00",
 ]
-_server: Server | None = None
 
 
 @target
 def one_input(world: World, data: bytes) -> None:
-    global _server
-    if _server is None:
-        with unwatched():
-            _server = Server(None)
-        watch._servers.add(_server.address)
-    _server.answer([data])
-    settings = Settings(url=f"http://127.0.0.1:{_server.address[1]}")
+    peer = server(None)
+    peer.answer([data])
+    settings = Settings(url=f"http://127.0.0.1:{peer.address[1]}")
     connection = Connection(settings, Deadline(2.0))
     try:
         status, body = connection.ask("state")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dvdcli import clock, fastjson
+from dvdcli import fastjson
 from dvdcli.clock import Deadline
 from dvdcli.providers.ebs.provider import EbsProvider
-from tests.fuzz.watch import NEXT, World, check_text, refused, target, unwatched
+from tests.fuzz.asking import hurried, questions
+from tests.fuzz.watch import NEXT, World, refused, target, unwatched
 
 _HEAD = b'<?xml version="1.0" encoding="UTF-8"?>\n<%s xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r</requestId>'
 
@@ -97,35 +98,24 @@ def one_input(world: World, data: bytes) -> None:
     settings = {"instance": "i-1", "zone": "eu-west-1a", "region": "eu-west-1"}
     provider = EbsProvider("ebs", settings, Deadline(0.05), 0.0)
     provider._ec2._client = lambda: _client
-    sleep, clock.sleep = clock.sleep, lambda seconds: sleep(min(seconds, 0.001))
-    try:
-        with refused():
-            fastjson.dumps(_ask(provider, what))
-    finally:
-        clock.sleep = sleep
+    with hurried(), refused():
+        fastjson.dumps(_ask(provider, what))
 
 
 def _ask(provider: EbsProvider, what: bytes) -> object:
     handle = {"id": "vol-0123456789abcdef0", "instance": "i-1", "region": "eu-west-1", "asked": "/dev/xvdba"}
-    if what == b"list":
-        for info in provider.list():
-            check_text(info.name)
-        return None
-    if what == b"here":
-        here = provider.here("v")
-        return here.handle if here else None
-    if what == b"create":
-        return provider.create("v", {"size": "1"})
-    if what == b"remove":
-        return provider.remove("v")
-    if what == b"resize":
-        return provider.resize("v", {"size": "17"})
-    if what == b"detach":
-        return provider.detach(handle, lambda told: None)
-    if what == b"attach":
+
+    def attach() -> None:
         volume = provider.find("v")
         if volume is not None:
             provider.attach(volume, {}, {"id": volume.id}, lambda told: None)
-        return None
-    found = provider.find("v")
-    return provider.attachment(handle) if found is None else [found.id, found.size, found.name, found.state, found.zone]
+
+    def get() -> object:
+        found = provider.find("v")
+        if found is None:
+            return provider.attachment(handle)
+        return [found.id, found.size, found.name, found.state, found.zone]
+
+    usual = questions(provider, "1", "17")
+    own = {b"detach": lambda: provider.detach(handle, lambda told: None), b"attach": attach}
+    return {**usual, **own}.get(what, get)()

@@ -7,8 +7,8 @@ import os
 from dvdcli.clock import Deadline
 from dvdcli.providers import plugins
 from dvdcli.providers.docker import DockerProvider
-from tests.fuzz.serving import Server, http
-from tests.fuzz.watch import NEXT, World, check_text, parts, refused, target, unwatched
+from tests.fuzz.serving import http, server
+from tests.fuzz.watch import NEXT, World, check_text, parts, refused, target
 
 _PLUGIN = (
     b'{"Id": "abc123", "Enabled": true, "Name": "plug:latest", "Config": {"Interface": {"Socket": "plug.sock"},'
@@ -19,16 +19,12 @@ SEEDS = [
     NEXT.join([http(_PLUGIN.replace(b"true", b"false"))]),
     NEXT.join([http(b'{"message": "plugin not found"}', "404 Not Found")]),
 ]
-_server: Server | None = None
 
 
 @target
 def one_input(world: World, data: bytes) -> None:
-    global _server
-    if _server is None:
-        with unwatched():
-            _server = Server(world.engine)
-    _server.answer(parts(data))
+    peer = server(world.engine)
+    peer.answer(parts(data))
     with refused():
         found = plugins.find("plug", Deadline(2.0))
         if found is None:

@@ -6,22 +6,18 @@ import os
 
 from dvdcli.clock import Deadline
 from dvdcli.providers.ebs import imds
-from tests.fuzz.serving import Server, http
-from tests.fuzz.watch import NEXT, World, parts, refused, target, unwatched
+from tests.fuzz.serving import http, server
+from tests.fuzz.watch import NEXT, World, parts, refused, target
 
 _DOCUMENT = b'{"instanceId": "i-0123456789abcdef0", "availabilityZone": "eu-west-1a", "region": "eu-west-1"}'
 SEEDS = [NEXT.join([http(b"TOKEN=="), http(_DOCUMENT)]), NEXT.join([http(b"", "403 Forbidden")])]
-_server: Server | None = None
 _VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 
 
 @target
 def one_input(world: World, data: bytes) -> None:
-    global _server
-    if _server is None:
-        with unwatched():
-            _server = Server(world.root / "imds.sock")
-    _server.answer(parts(data))
+    peer = server(world.root / "imds.sock")
+    peer.answer(parts(data))
     os.environ[_VARIABLE] = f"unix://{world.root}/imds.sock"
     try:
         with refused():
@@ -30,7 +26,7 @@ def one_input(world: World, data: bytes) -> None:
                 assert word
                 assert word.isprintable()
                 word.encode()
-        for request in _server.requests:
+        for request in peer.requests:
             assert request.count(b"\r\n\r\n") == 1, "a header of ours that the token wrote"
             lines = request.split(b"\r\n")
             assert sum(line.startswith(b"X-aws-ec2-metadata-token") for line in lines) == 1

@@ -10,8 +10,8 @@ from dvdcli.errors import DvdcliError
 from dvdcli.providers.base import Info
 from dvdcli.providers.docker import DockerProvider
 from dvdcli.volume import Volume
-from tests.fuzz.serving import Server, http
-from tests.fuzz.watch import NEXT, World, check_text, refused, target, unwatched
+from tests.fuzz.serving import http, server
+from tests.fuzz.watch import NEXT, World, check_text, refused, target
 
 _ON = http(b'{"Implements": ["VolumeDriver"]}')
 _GET = http(b'{"Volume": {"Name": "v", "Mountpoint": "/mnt/v", "Status": {}}, "Err": ""}')
@@ -29,18 +29,14 @@ SEEDS = [
         [b"get", b"HTTP/1.1 100 Continue\r\n\r\n" + _ON, b"HTTP/1.0 200 OK\r\n\r\n{}"],
     )
 ]  # fmt: skip
-_server: Server | None = None
 
 
 @target
 def one_input(world: World, data: bytes) -> None:
-    global _server
     path = world.root / "plugin.sock"
-    if _server is None:
-        with unwatched():
-            _server = Server(path)
+    peer = server(path)
     what, *replies = data.split(NEXT)
-    _server.answer(replies)
+    peer.answer(replies)
     provider = DockerProvider("plug", {"address": f"unix://{path}"}, Deadline(2.0), 0.0)
     try:
         told = _ask(provider, what)

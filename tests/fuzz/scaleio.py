@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dvdcli import clock, fastjson
+from dvdcli import fastjson
 from dvdcli.clock import Deadline
 from dvdcli.providers.scaleio.provider import ScaleIoProvider
-from tests.fuzz.watch import NEXT, World, check_text, refused, target
+from tests.fuzz.asking import hurried, questions
+from tests.fuzz.watch import NEXT, World, refused, target
 
 _TOKEN = b'200"YWRtaW46MTIzNDU2"'
 _ID = b'200"0123456789abcdef"'
@@ -95,39 +96,27 @@ def one_input(world: World, data: bytes) -> None:
     provider = ScaleIoProvider("scaleio", settings, Deadline(0.05), 0.0)
     provider._gateway._session = _Session(answers)
     provider._sdc = _Sdc()
-    sleep, clock.sleep = clock.sleep, lambda seconds: sleep(min(seconds, 0.001))
-    try:
+    with hurried():
         with refused():
             fastjson.dumps(_ask(provider, what))
         provider.close()
-    finally:
-        clock.sleep = sleep
 
 
 def _ask(provider: ScaleIoProvider, what: bytes) -> object:
     def note(told: object) -> None:
         fastjson.dumps(told)
 
-    if what == b"list":
-        for info in provider.list():
-            check_text(info.name)
-        return None
-    if what == b"here":
-        here = provider.here("v")
-        return here.handle if here else None
-    if what == b"create":
-        return provider.create("v", {"size": "8"})
-    if what == b"copy":
-        return provider.create("v", {"snapshotId": "s"})
-    if what == b"remove":
-        return provider.remove("v")
-    if what == b"resize":
-        return provider.resize("v", {"size": "24"})
-    if what == b"unmap":
-        return provider.detach({"id": "0123456789abcdef", "sdc": "AAAA-1"}, note)
-    volume = provider.find("v")
-    if volume is None:
-        return None
-    if what == b"map":
-        provider.attach(volume, {}, {"id": volume.id}, note)
-    return [volume.id, volume.size, volume.name, volume.mapped]
+    def get() -> object:
+        volume = provider.find("v")
+        if volume is None:
+            return None
+        if what == b"map":
+            provider.attach(volume, {}, {"id": volume.id}, note)
+        return [volume.id, volume.size, volume.name, volume.mapped]
+
+    usual = questions(provider, "8", "24")
+    own = {
+        b"copy": lambda: provider.create("v", {"snapshotId": "s"}),
+        b"unmap": lambda: provider.detach({"id": "0123456789abcdef", "sdc": "AAAA-1"}, note),
+    }
+    return {**usual, **own}.get(what, get)()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import threading
 from collections import deque
 from pathlib import Path
+
+from tests.fuzz import watch
 
 
 class Server:
@@ -56,6 +59,16 @@ class Server:
         self.requests.append(head + b"\r\n\r\n" + body)
         connection.sendall(self.replies.popleft() if self.replies else b"")
         connection.shutdown(socket.SHUT_WR)
+
+
+@functools.cache
+def server(path: Path | None) -> Server:
+    """Return this process's server at *path*, or on TCP, which is started when it is first asked for."""
+    with watch.unwatched():
+        started = Server(path)
+    if path is None:
+        watch.servers.add(started.address)
+    return started
 
 
 def http(body: bytes, status: str = "200 OK", chunked: bool = False) -> bytes:

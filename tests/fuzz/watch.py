@@ -117,7 +117,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     elif event == "socket.connect":
         address = args[1]
         inside = isinstance(address, (str, bytes)) and _is_inside(address)
-        if not inside and not (isinstance(address, tuple) and address[:2] in _servers):
+        if not inside and not (isinstance(address, tuple) and address[:2] in servers):
             raise ConnectionRefusedError(111, "outside the world")
     elif event == "socket.getaddrinfo":
         if args[0] not in ("localhost", "127.0.0.1", b"localhost", b"127.0.0.1"):
@@ -126,7 +126,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         raise FileNotFoundError(2, "no program in this world", str(args[0]))
 
 
-_servers: set[tuple[str, int]] = set()
+servers: set[tuple[str, int]] = set()
 
 
 def _too_slow(*_: object) -> None:

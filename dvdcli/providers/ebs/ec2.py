@@ -6,7 +6,7 @@ import _thread
 import os
 
 from dvdcli import clock, output
-from dvdcli.errors import DvdcliError, TryAgainError
+from dvdcli.errors import LONGEST_SAYING, DvdcliError, TryAgainError
 from dvdcli.providers.ebs import imds
 
 TYPE_CHECKING = False
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 GROWTH = 1.8  # of the pauses between two looks
 _LONGEST_PAUSE = 10.0  # seconds
 _ATTEMPTS = 3
-_LONGEST_SAYING = 4096  # characters of an error: botocore's can have the whole answer in it
 _ANSWERS = (20.0, 2.0, 0.5)  # seconds that one answer may take: the first by which all attempts end in time
 _THROTTLED = frozenset((
     "RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled", "RequestThrottledException",
@@ -127,18 +126,18 @@ class Ec2:
             answer: dict[str, Any] = getattr(client, action)(**parameters)
         except failures.ClientError as error:
             said = error.response.get("Error", {})
-            code, message = (str(said.get(key, ""))[:_LONGEST_SAYING] for key in ("Code", "Message"))
+            code, message = (str(said.get(key, ""))[:LONGEST_SAYING] for key in ("Code", "Message"))
             raise Ec2Error(action, code, message) from error
         except (failures.ConnectionError, failures.HTTPClientError) as error:
             raise TryAgainError(f"EC2 cannot be reached: {error}", "see the network, and the endpoint") from error
         except (failures.NoCredentialsError, failures.PartialCredentialsError) as error:
             raise _no_credentials(error) from error
         except (failures.BotoCoreError, ResponseParserError) as error:
-            why = str(error)[:_LONGEST_SAYING]
+            why = str(error)[:LONGEST_SAYING]
             raise DvdcliError(f"{action}: {why}", "see the driver's settings and AWS's own") from error
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # What botocore makes of an answer that is not in EC2's form: a size that is no number, say.
-            why = str(error)[:_LONGEST_SAYING]
+            why = str(error)[:LONGEST_SAYING]
             raise DvdcliError(f"{action}: the answer cannot be read: {why}", "see the endpoint") from error
         return answer
 

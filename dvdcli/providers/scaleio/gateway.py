@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from dvdcli import bounded, clock, fastjson, output, private
-from dvdcli.errors import DvdcliError, TryAgainError, UsageError
+from dvdcli.errors import LONGEST_SAYING, DvdcliError, TryAgainError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _ANSWER = 30.0  # seconds that one answer may take
 _CONNECT = 5.0
 _LEAVING = 3.0  # seconds that a logout may take, whatever the call itself had left
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds, doubled in between
-_LONGEST_SAYING = 4096  # characters of an error
 _BUSY = frozenset((502, 503, 504))  # a gateway that has just lost its MDM
 
 NOT_FOUND = frozenset((78, 79))
@@ -290,5 +289,5 @@ def _answer(reply: Any, what: str) -> Any:
         number = int(told.get("errorCode") or 0)
     except (TypeError, ValueError):
         number = 0
-    message = str(told.get("message") or reply.reason or "")[:_LONGEST_SAYING]
+    message = str(told.get("message") or reply.reason or "")[:LONGEST_SAYING]
     raise GatewayError(what, reply.status_code, number, message)

@@ -69,7 +69,7 @@ class Talk:
         told: dict[str, Any] = json.loads(answer)
         if told.get("die"):
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(told.get("sleep", 0))
+        time.sleep(told.get("sleep", 0))  # as the test has it: so slow is this answer
         return told
 
 

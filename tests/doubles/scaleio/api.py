@@ -221,7 +221,7 @@ class Gateway:
         if isinstance(instead, Slow) and not instead.act:
             if math.isinf(delay):
                 return HANG
-            time.sleep(delay)
+            time.sleep(delay)  # as the test has it: so slow is this answer
         result: Any = None
         if instead is None or isinstance(instead, Slow | Half) or instead.act:
             result = self._act(act)

@@ -1,0 +1,76 @@
+"""What waits for recover: the volumes with a marker, the places half removed, and once in each boot every record.
+
+    pending/<driver>/<name>          an empty marker for each volume that needs recover
+    pending/<driver>/.<name>.<pid>   the same while the volume's directory is being removed
+    boot                             the boot whose first recover has looked at every record
+    boot.new                         the boot whose first recover is at it
+"""
+
+from __future__ import annotations
+
+import os
+
+from dvdcli.clock import Deadline
+from dvdcli.errors import TryAgainError
+from dvdcli.linux import files
+from dvdcli.state import make_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dvdcli.state import Slot, State
+
+
+def slots(state: State) -> Iterator[Slot]:
+    """Return the places of the volumes that need recover; no other is looked at."""
+    return state.slots("pending")
+
+
+def finish_removals(state: State) -> None:
+    """Finish the removals of places that were begun, where nobody is at work on them."""
+    for slot, marker in _going(state):
+        try:
+            if slot.exists():
+                lock = slot.acquire(Deadline(0.0))
+                try:
+                    slot.erase_if_empty()
+                finally:
+                    lock.release()
+            files.unlink(marker)
+        except (TryAgainError, OSError):
+            continue  # the next recover comes by again
+
+
+def _going(state: State) -> Iterator[tuple[Slot, str]]:
+    """Return the places whose removal was begun, each with the path of the marker that tells so."""
+    tree = f"{state.root}/pending"
+    for driver in files.names_in(tree):
+        for marker in files.names_in(f"{tree}/{driver}"):
+            if marker.startswith("."):  # no encoded name does
+                yield state.slot_at(driver, marker[1:].rpartition(".")[0]), f"{tree}/{driver}/{marker}"
+
+
+def is_first_look(state: State, boot: str) -> bool:
+    """Return whether no recover of this *boot* has looked at every record yet."""
+    return (files.read(f"{state.root}/boot") or b"").decode("ascii", "replace") != boot
+
+
+def look(state: State, boot: str) -> None:
+    """Note that in this *boot* every record is about to be looked at."""
+    try:
+        make_root(state.root)
+        files.write(f"{state.root}/boot.new", boot.encode())
+    except OSError:
+        return  # the next recover looks at everything once more
+
+
+def looked(state: State, whole: bool) -> None:
+    """Note that every record has been looked at, if *whole* says so and look_again() was not called meanwhile."""
+    try:
+        if whole:
+            os.rename(f"{state.root}/boot.new", f"{state.root}/boot")
+        else:
+            files.unlink(f"{state.root}/boot.new")
+    except OSError:
+        return
