@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,24 @@ def test_everything_in_contrib_is_in_a_readme():
     told = README + (ROOT / "README.md").read_text()
     for path in (ROOT / "contrib").iterdir():
         assert path.name in told, path.name
+
+
+@needs("cmake")
+@needs("protoc")
+def test_the_isolator_is_installed_where_the_readme_and_the_manifests_have_it(tmp_path):
+    """Configured by the README's own line, but for the headers: that alone decides where things go."""
+    release = re.search(r"-(\d+\.\d+\.\d+)\.so", (ROOT / "contrib/modules/docker-volumes.json").read_text())[1]
+    tree = [sys.executable, ROOT / "isolators/testing/tree.py", release, tmp_path / "mesos"]
+    subprocess.run(tree, check=True, capture_output=True)
+    line = re.search(r"^    (cmake -S isolators (?:.*\\\n)?.*)$", README, re.MULTILINE)[1]
+    words = shlex.split(line.replace("\\\n", ""), comments=True)
+    words[words.index("-B") + 1] = str(tmp_path / "build")
+    words = [f"-DMESOS_ROOT={tmp_path / 'mesos'}" if word.startswith("-DMESOS_ROOT=") else word for word in words]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+    installed = json.loads((tmp_path / "build/modules.json").read_text())["libraries"][0]["file"]
+    shown = json.loads((ROOT / "contrib/modules/docker-volumes.json").read_text())["libraries"][0]["file"]
+    assert installed == shown
+    assert installed.replace(release, "X.Y.Z") in README
+    script = (tmp_path / "build/cmake_install.cmake").read_text()
+    manifest = re.search(r"\"(/\S+/modules\.json)\"", script)[1]
+    assert README.count(f"--modules=file://{manifest}") == 2

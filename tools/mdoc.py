@@ -71,6 +71,8 @@ def read(source: str, blocks: dict[str, Callable[[], list[str]]]) -> Sections:
             sections[title] += literal(list(iter(lambda: next(lines), "@end")))
         elif line.startswith("@"):
             sections[title] += blocks[line[1:]]()
+        elif line.startswith(".Bd "):  # as it stands, empty lines too
+            sections[title] += [line, *iter(lambda: next(lines), ".Ed"), ".Ed"]
         elif line:
             sections[title].append(line)
     return sections

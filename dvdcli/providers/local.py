@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from dvdcli.volume import Volume
 
 
+_PATH = "the directory that holds the volumes, by default one of the driver's name beside the other mounts"
+
+
 class LocalProvider(Provider):
     """Directories below the setting `path`, by default a directory of this driver's beside the other mounts."""
 
-    settings = {"path": Option(str, "", "the directory that holds the volumes")}  # noqa: RUF012
+    settings = {"path": Option(str, "", _PATH)}  # noqa: RUF012
     options = {  # noqa: RUF012
         "size": SizeOption("the size of a new volume, which is an image file then: a number of GiB, or with M, G or T"),
         "fsType": Option(str, "ext4", "the file system of a new volume with a size: ext4, xfs or btrfs"),

@@ -50,9 +50,9 @@ class ScaleIoProvider(BlockProvider):
     options = {  # noqa: RUF012
         "size": SizeOption("the size of a new volume in GiB, rounded up to a multiple of 8 before 5.0", _DEFAULT_SIZE),
         "volumeType": Option(str, "thin", "how a new volume has its space: thin or thick"),
-        "storagePool": Option(str, "", "the pool of a new volume"),
+        "storagePool": Option(str, "", "the pool of a new volume, by default the setting storage_pool"),
         "protectionDomain": Option(str, "", "the protection domain that the pool is in"),
-        "snapshotId": Option(str, "", "make it from this snapshot or volume, by name or id"),
+        "snapshotId": Option(str, "", "the snapshot or volume that a new volume is made from, by name or id"),
         **FILE_SYSTEM_OPTIONS,
     }
     aliases = {**ALIASES, "type": "volumeType"}  # noqa: RUF012
