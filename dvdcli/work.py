@@ -93,7 +93,7 @@ class Work:
     def begin(self, options: dict[str, str]) -> None:
         """Make a record, not yet on disk, for a volume that has none: the driver is looked up now, and never again."""
         name, provider = providers.find(self.volume.driver, self._config, self.deadline, self.patience)
-        provider.check(options)
+        provider.check_mount(options)
         self._provider = self._equipped(provider, options)
         self.record = Record(self.volume, name, provider.pinned, options)
 
