@@ -132,6 +132,8 @@ class Maker:
                     raise
         elif entry is not None and entry.status == REMOVING:
             self._delete(entry)
+        elif entry is None:
+            self._catalogue.sweep(name)
 
     def remove(self, name: str) -> None:
         """Delete the volume *name*; none is fine. Of one with another's id, only the name goes."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 
 from dvdcli import output
+from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, InUseError, StateError
 from dvdcli.linux import files, mountinfo, mounting
 from dvdcli.linux.blockdev import Device
@@ -43,6 +44,7 @@ _THERE = (ATTACHING, STAGING, PUBLISHING)
 _GONE = frozenset(("NOT_FOUND",))
 _KEPT = frozenset(("id", "volume_id", "context", "unheard"))
 _BOOT = "/proc/sys/kernel/random/boot_id"
+_FRESH = 1.0  # seconds for which the look at every process's open files counts
 
 
 class Publisher:
@@ -58,6 +60,8 @@ class Publisher:
         self._note = note
         self._deadline = driver.deadline
         self._guard = guard
+        self._seen_unused = Deadline(0.0)
+        self._has_directories = False
         self._what = f"volume {state['volume_id']}"
 
     # There
@@ -80,14 +84,12 @@ class Publisher:
         context = self._state.get("publish_context", {})
         if self._driver.serves("STAGE_UNSTAGE_VOLUME"):
             self._begin(STAGING, staging=self._catalogue.staging(self._name))
-            self._catalogue.begin(self._name)
             with output.step(f"staging {self._what}", self._deadline):
                 self._driver.node.call(
                     "NodeStageVolume", self._what, **common, publish_context=context, volume_capability=capability,
                     staging_target_path=self._state["staging"],
                 )  # fmt: skip
         self._begin(PUBLISHING, path=self._catalogue.target(self._name))
-        self._catalogue.begin(self._name)
         with output.step(f"publishing {self._what}", self._deadline):
             self._driver.node.call(
                 "NodePublishVolume", self._what, **common, publish_context=context, volume_capability=capability,
@@ -99,7 +101,6 @@ class Publisher:
     def _attach(self, access: Access, common: dict[str, Any]) -> None:
         read_only = access.read_only and self._driver.controls("PUBLISH_READONLY")
         self._begin(ATTACHING, node=self._driver.node_info().node_id)
-        self._catalogue.begin(self._name)
         with output.step(f"attaching {self._what}", self._deadline):
             answer = self._driver.controller.call(
                 "ControllerPublishVolume", self._what, **common, node_id=self._state["node"],
@@ -108,9 +109,12 @@ class Publisher:
         self._state["publish_context"] = dict(answer.publish_context)
 
     def _begin(self, step: str, **known: str) -> None:
-        """Make durable that *step* is begun, with what it needs to be undone."""
+        """Make durable that *step* is begun, with what it needs to be undone; then the directories that it needs."""
         self._state.update(known, step=step)
         self._note(self._state)
+        if not self._has_directories:
+            self._catalogue.begin(self._name)
+            self._has_directories = True
 
     def _begin_back(self, step: str) -> None:
         """Note that *step* of the way back is begun, if the disk has room: letting go needs none.
@@ -157,7 +161,11 @@ class Publisher:
     # Back
 
     def unpublish(self) -> bool:
-        """Unpublish, unstage and detach the volume, as far as it was; return as Provider.unmount."""
+        """Unpublish, unstage and detach the volume, as far as it was; return as Provider.unmount.
+
+        That a step back was answered does not prove the end of an unheard one on the way there: by the specification's
+        "Concurrency" a driver should take two calls for a volume gracefully and may answer ABORTED, but need not.
+        """
         state = self._state
         if state.get("step") in _THERE and not state.get("unheard"):
             state["unheard"] = state["step"]
@@ -178,13 +186,17 @@ class Publisher:
         past = {UNPUBLISHING: (UNSTAGING, DETACHING), UNSTAGING: (DETACHING,)}[step]
         if self._state.get("step") not in past or self._state.get("unheard") or self._state.get("forgotten"):
             return True
+        return self._is_mounted(place)
+
+    def _is_mounted(self, place: str) -> bool:
         return mountinfo.at(place, mountinfo.read_in(self._namespace())) is not None
 
     def _unpublish(self, path: str) -> None:
         if not self._is_due(UNPUBLISHING, path):
             return
-        if usage.proof(path, False, self._namespace()) or usage.block_at(path) is not None:
+        if self._is_mounted(path) or usage.block_at(path) is not None:
             usage.await_unused(path, self._servers(), self._own(path), self._deadline)
+            self._seen_unused = Deadline(_FRESH)
         if forgotten.layers(path, self._namespace()) > 1:  # there are drivers that delete what they find under one
             self._clear(path, self._state, 1)
         self._begin_back(UNPUBLISHING)
@@ -196,7 +208,7 @@ class Publisher:
         if not usage.is_gone(path, self._namespace(), self._deadline):
             self._clear(path, self._state, 0)
             self._state["forgotten"] = True
-        usage.check_gone(path, self._namespace(), said)
+            usage.check_gone(path, self._namespace(), said)
         device = usage.block_at(path)
         if device is not None:
             what = f"the node of {device} is at {path} still, though the driver says that {said}"
@@ -205,9 +217,10 @@ class Publisher:
     def _unstage(self, staging: str) -> None:
         if not self._is_due(UNSTAGING, staging):
             return
-        if mountinfo.at(staging, mountinfo.read_in(self._namespace())) is not None:
+        if self._is_mounted(staging):
             own = (*self._state.get("own", ()), self._state.get("path", ""))
-            usage.await_unused(staging, self._servers(), own, self._deadline)
+            # Who had it open was looked for a moment ago, there too, and root alone can have opened it there since.
+            usage.await_unused(staging, self._servers(), own, self._deadline, bool(self._seen_unused.left()))
         self._begin_back(UNSTAGING)
         with output.step(f"unstaging {self._what}", self._deadline):
             answer = self._driver.node.call(
@@ -217,7 +230,7 @@ class Publisher:
         if not usage.is_gone(staging, self._namespace(), self._deadline):
             self._clear(staging, self._state.get("staged", {}), 0)
             self._state["forgotten"] = True
-        usage.check_gone(staging, self._namespace(), said)
+            usage.check_gone(staging, self._namespace(), said)
 
     def _clear(self, path: str, noted: dict[str, Any], keep: int) -> None:
         """Unmount what the driver has forgotten at *path*, but for the *keep* lowest mounts. Raises DvdcliError."""
