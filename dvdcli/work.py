@@ -138,13 +138,13 @@ class Work:
             with output.step(f"making the volume {record.volume}", self.deadline):
                 provider.create(name, record.options)
             output.to_syslog(f"created the volume {record.volume}, which did not exist")
-        self._unsure = True
+        unheard, self._unsure = self._unsure, True
         try:
             mounted = provider.mount(record.volume, record.options, record.handle, self.note)
         except TryAgainError:
             raise
         except DvdcliError:
-            self._unsure = False  # refused in so many words
+            self._unsure = unheard  # refused in so many words; what an earlier call asked for was perhaps not
             raise
         self._unsure = False
         if mounted.path == before[0] and _is_gone(*before[1:]):

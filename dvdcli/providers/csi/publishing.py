@@ -13,6 +13,7 @@ in the handle before the call is sent; the handle has
     device, inside   what is mounted at the path: the device's number, the path within its file system
     staged           the same of where it is staged, where something is mounted there
     block            the device whose node is at the path, of block access
+    leaving          the same of what is being undone, where the mount was killed before it noted that
     own              where the driver itself has it mounted besides, before anybody was told the path; boot: in which
     forgotten        what the driver said it had undone was mounted still: it is asked again, whatever was begun
 """
@@ -69,10 +70,13 @@ class Publisher:
     def publish(self, access: Access) -> None:
         """Attach, stage and publish the volume for *access*; each of which may have been done. Raises DvdcliError."""
         if self._state.get("step") in (UNPUBLISHING, UNSTAGING, DETACHING):
-            self.unpublish()  # what a killed call has begun to undo: the way there starts at its beginning
-            for key in self._state.keys() - _KEPT:
-                del self._state[key]
+            self._start_anew()  # what a killed call has begun to undo
+        elif self._state.get("step") in _THERE:
+            self._state.setdefault("unheard", self._state["step"])
         self._refuse_others()
+        node = self._state.get("node")
+        if node and self._driver.controls("PUBLISH_UNPUBLISH_VOLUME") and node != self._driver.node_info().node_id:
+            self._start_anew()  # this host had another id: to that one it is attached still
         boot = (files.read(_BOOT) or b"").decode("ascii", "replace").strip()
         if self._state.get("boot") != boot:
             self._state.pop("own", None)  # nothing of another boot is mounted
@@ -97,6 +101,12 @@ class Publisher:
                 readonly=access.read_only,
             )  # fmt: skip
         self._prove(access)
+
+    def _start_anew(self) -> None:
+        """Undo what there is: the way there starts at its beginning then."""
+        self.unpublish()
+        for key in self._state.keys() - _KEPT:
+            del self._state[key]
 
     def _attach(self, access: Access, common: dict[str, Any]) -> None:
         read_only = access.read_only and self._driver.controls("PUBLISH_READONLY")
@@ -191,12 +201,18 @@ class Publisher:
     def _is_mounted(self, place: str) -> bool:
         return mountinfo.at(place, mountinfo.read_in(self._namespace())) is not None
 
+    def _remember(self, place: str) -> None:
+        """Note what is mounted at *place*, where no finished mount has: its device, too, is to be free in the end."""
+        if not {"device", "block", "leaving"} & self._state.keys():
+            self._state["leaving"] = usage.proof(place, usage.block_at(place) is not None, self._namespace())
+
     def _unpublish(self, path: str) -> None:
         if not self._is_due(UNPUBLISHING, path):
             return
         if self._is_mounted(path) or usage.block_at(path) is not None:
             usage.await_unused(path, self._servers(), self._own(path), self._deadline)
             self._seen_unused = Deadline(_FRESH)
+            self._remember(path)
         if forgotten.layers(path, self._namespace()) > 1:  # there are drivers that delete what they find under one
             self._clear(path, self._state, 1)
         self._begin_back(UNPUBLISHING)
@@ -221,6 +237,7 @@ class Publisher:
             own = (*self._state.get("own", ()), self._state.get("path", ""))
             # Who had it open was looked for a moment ago, there too, and root alone can have opened it there since.
             usage.await_unused(staging, self._servers(), own, self._deadline, bool(self._seen_unused.left()))
+            self._remember(staging)
         self._begin_back(UNSTAGING)
         with output.step(f"unstaging {self._what}", self._deadline):
             answer = self._driver.node.call(
@@ -257,8 +274,9 @@ class Publisher:
 
     def _device(self) -> Device | None:
         """Return the device that only this volume can have been mounted from, where it is there still; else None."""
-        noted = self._state.get("block") or self._state.get("device") or {}
-        if (self._state.get("inside") != "/" and "block" not in self._state) or "sequence" not in noted:
+        there = self._state if {"device", "block"} & self._state.keys() else self._state.get("leaving", {})
+        noted = there.get("block") or there.get("device") or {}
+        if (there.get("inside") != "/" and "block" not in there) or "sequence" not in noted:
             return None  # it is a part of a file system that others have parts of, or has no device
         try:
             device = Device(str(noted["path"]))
