@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
@@ -84,3 +85,19 @@ def test_a_step_that_nobody_heard_of_counts_though_a_later_call_was_refused(mach
     machine.age()
     assert machine.recover().code == 0
     assert (driver.used_on("a"), machine.leftovers()) == ([], [])
+
+
+def test_who_uses_a_volume_whose_record_was_lost_is_not_taken_for_the_driver(machine, driver):
+    assert machine.csi("mount", "v", SIZE).code == 0
+    copy = machine.root / "copy"
+    copy.mkdir()
+    subprocess.run(["mount", "--bind", machine.place, copy], check=True)
+    (machine.slot("v", "csi") / "record.json").write_text("{")
+    assert machine.csi("mount", "v", "--hold=other").code == 0
+    assert machine.record("v", "csi")["handle"]["own"] == []
+    assert machine.csi("unmount", "v", "--hold=other").code == 0
+    refused(machine.csi("unmount", "v", "--timeout=2"), IN_USE, str(copy))
+    assert os.path.ismount(machine.place)
+    subprocess.run(["umount", copy], check=True)
+    assert machine.recover().code == 0
+    assert driver.used_on("a") == []

@@ -78,7 +78,7 @@ class Publisher:
         if node and self._driver.controls("PUBLISH_UNPUBLISH_VOLUME") and node != self._driver.node_info().node_id:
             self._start_anew()  # this host had another id: to that one it is attached still
         boot = (files.read(_BOOT) or b"").decode("ascii", "replace").strip()
-        if self._state.get("boot") != boot:
+        if self._state.get("boot", boot) != boot:
             self._state.pop("own", None)  # nothing of another boot is mounted
         self._state.update(namespace=mountinfo.namespace(), boot=boot)
         common = {"volume_id": self._state["volume_id"], "volume_context": self._state["context"]}
@@ -138,13 +138,16 @@ class Publisher:
             output.debug(f"{self._what}: {step} is not on record: {error}")
 
     def _refuse_others(self) -> None:
-        """Raise DvdcliError where something is mounted at the volume's path that no call of ours can have put there."""
+        """Raise DvdcliError where something is mounted at the volume's path that no call of ours can have put there.
+
+        What a call of ours put there, of which nothing is on record any more, can be in use already.
+        """
         path = self._catalogue.target(self._name)
-        if self._state.get("path") or self._catalogue.has_begun(self._name):
-            return
-        there = mountinfo.at(path, mountinfo.read())
-        if there is not None:
+        there = mountinfo.at(path, mountinfo.read()) if not self._state.get("path") else None
+        if there is not None and not self._catalogue.has_begun(self._name):
             raise DvdcliError(f"{there.source or there.device} is mounted at {path}", "unmount it by hand")
+        if there is not None:
+            self._state["own"] = []
 
     def _prove(self, access: Access) -> None:
         """Note what is at the path, and where else the driver has it; raise DvdcliError where nothing is."""
