@@ -8,8 +8,11 @@ exits 1 where a limit is missed.
 A CSI driver that attaches and stages has to be asked for a mount, by its specification, what it can do (three calls,
 of plugin, controller and node), which node this is, and three steps to the mount; for an unmount three steps back, of
 which those that the record tells nothing of need what it can do again. The row `csi least` is a Python program of our
-interpreter that makes those calls of a mount or an unmount and no other, and does nothing else. dvdcli asks two more
-for a mount, what the driver calls itself and whether the volume is still there, and four less for an unmount.
+interpreter that makes those calls of a mount or an unmount and no other, and does nothing else. dvdcli asks four less
+for an unmount, and two more for a mount. What the driver calls itself: names and claims are that driver's, and another
+one that listens at its socket is not to be given them. And whether the volume is still there: what is not is made anew,
+or refused as not found, before anything is begun; the NOT_FOUND of a later step can mean this node as well. It does not
+ask Probe, which can cost a driver much by its specification and says nothing of the calls that follow.
 """
 
 import json

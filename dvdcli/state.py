@@ -30,8 +30,14 @@ PATIENCE = 5.0  # seconds
 
 
 def boot_id() -> str:
-    """Return the id of this boot of the machine."""
-    return (files.read(BOOT_ID) or b"").decode().strip()
+    """Return the id of this boot of the machine.
+
+    Raises StateError where /proc is not there: every hold would be one of another boot, and no volume in use.
+    """
+    found = files.read(BOOT_ID)
+    if found is None and not os.path.lexists("/proc/self/mountinfo"):
+        raise StateError("/proc is not mounted: what is in use cannot be told", "mount it")
+    return (found or b"").decode().strip()
 
 
 class State:

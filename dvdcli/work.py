@@ -85,7 +85,7 @@ class Work:
     def begin(self, options: dict[str, str]) -> None:
         """Make a record, not yet on disk, for a volume that has none: the driver is looked up now, and never again."""
         name, provider = providers.find(self.volume.driver, self._config, self.deadline, self.patience)
-        provider.check(options)
+        provider.check_mount(options)
         self._provider = self._equipped(provider, options)
         self.record = Record(self.volume, name, provider.pinned, options)
 
@@ -158,13 +158,13 @@ class Work:
     def _mount(self) -> Mounted:
         """Let the provider mount the volume; what it was not refused in so many words can still come about."""
         record = self.known()
-        self._unsure = True
+        unheard, self._unsure = self._unsure, True
         try:
             mounted = self.provider().mount(record.volume, record.options, record.handle, self.note)
         except TryAgainError:
             raise
         except DvdcliError:
-            self._unsure = False
+            self._unsure = unheard  # refused in so many words; what an earlier call asked for was perhaps not
             raise
         self._unsure = False
         return mounted

@@ -86,6 +86,7 @@ def test_a_driver_without_a_controller_takes_volumes_that_are_there(machine, dri
 
 def test_a_volume_that_was_made_elsewhere_by_its_id(machine, driver):
     volume = driver.volume("made elsewhere", context={"lun": "7"})
+    machine.configure(task_options=["volumeID", "context.lun"])
     options = [f"--volumeopts=volumeID={volume.id}", "--volumeopts=context.lun=7"]
     assert machine.csi("mount", "v", *options).code == 0
     assert driver.counts()["CreateVolume"] == 0

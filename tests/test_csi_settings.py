@@ -115,7 +115,7 @@ def test_a_driver_is_listed_once_by_its_name_in_the_configuration(machine):
     ("access_mode", "ANY", "SINGLE_NODE_WRITER"), ("parameters", {"a": 1}, "table of strings"),
     ("parameters", "a=b", "table of strings"), ("mount_flags", ["ro", 1], "list of strings"),
     ("mount_flags", "noatime", "list of strings"), ("topology", ["a"], "table of strings"),
-    ("endpoints", "x", "endpoint"),
+    ("endpoints", "x", "endpoint"), ("task_options", ["size"], "parameter."), ("task_options", "volumeID", "list"),
 ])  # fmt: skip
 def test_a_setting_that_cannot_be_is_refused_at_a_call_and_by_the_check(machine, key, value, words):
     machine.configure(**{key: value})
@@ -197,7 +197,7 @@ def test_the_owner_of_a_new_volume_is_the_one_that_was_asked_for_and_no_later_on
     ({"sise": "1G"}, "size"), ({"parameter.": "x"}, "parameter."), ({"access": "raw"}, "mount, block"),
     ({"accessMode": "RWW"}, "RWX"), ({"access": "block", "fsType": "xfs"}, "fsType"), ({"mode": "999"}, "mode"),
     ({"context.a": "b"}, "volumeID"), ({"volumeID": "v" * 129}, "128"), ({"size": "large"}, "size"),
-    ({"parameter.a": "x" * 5000}, "4096"), ({"mountopts": "loop=/etc/shadow"}, "mount option"),
+    ({"parameter.a": "b"}, "task_options"), ({"mountopts": "loop=/etc/shadow"}, "mount option"),
     ({"mountopts": "x-mount.mkdir"}, "mount option"), ({"fsType": "fuse.sh#id"}, "fsType"),
 ])  # fmt: skip
 def test_an_option_that_cannot_be_is_refused_before_anything_is_made(machine, driver, options, words):
@@ -210,6 +210,52 @@ def test_an_option_that_the_driver_does_not_know_is_refused_by_it_and_is_no_hind
     refused(machine.csi("create", "v", *machine.opts(**{"parameter.typo": "x"})), USAGE, "typo", "CreateVolume")
     done(machine.csi("create", "v", *machine.opts(**{"parameter.type": "fast"})))
     assert driver.named("v").parameters == {"type": "fast"}
+
+
+def test_parameters_that_are_too_long_are_refused_unsent(machine, driver):
+    refused(machine.csi("create", "v", *machine.opts(**{"parameter.a": "x" * 5000})), USAGE, "4096")
+    assert "CreateVolume" not in driver.names()
+
+
+# What a mount may say, whose options a task can have written
+
+
+@pytest.mark.parametrize("allowed", [None, [], ["context.other", "volumeID"], ["parameter.", "volumeID"]], ids=str)
+def test_a_task_tells_no_driver_where_its_storage_is(machine, driver, allowed):
+    """The context of a volume can name a server: only the operator, who makes or adopts the volume, says it."""
+    machine.configure(task_options=allowed)
+    options = machine.opts(volumeID="v1", **{"Context.server": "192.0.2.1"})
+    refused(machine.csi("mount", "v", *options), USAGE, "task_options", "dvdcli create")
+    assert driver.calls == []
+    assert machine.leftovers() == []
+
+
+def test_a_task_says_what_the_operator_lets_it_say(machine, driver):
+    machine.configure(task_options=["parameter.type"])
+    refused(machine.csi("mount", "v", *machine.opts(**{"parameter.replicas": "2"})), USAGE, "parameter.replicas")
+    refused(machine.csi("mount", "v", *machine.opts(volumeID="v1")), USAGE, "volumeID")
+    assert driver.calls == []
+    done(machine.csi("mount", "v", *machine.opts(**{"parameter.type": "fast"})), f"{machine.place}\n")
+    assert driver.named("v").parameters == {"type": "fast"}
+    done(machine.csi("unmount"))
+
+
+def test_an_operator_says_anything_to_create_and_a_task_mounts_that(machine, driver):
+    volume = driver.volume("theirs", context={"lun": "7"})
+    machine.configure(task_options=[])
+    done(machine.csi("create", "v", *machine.opts(volumeID=volume.id, **{"context.lun": "7"})))
+    done(machine.csi("mount"), f"{machine.place}\n")
+    assert asked(driver, "NodePublishVolume")[0]["volume_context"] == {"lun": "7"}
+    done(machine.csi("unmount"))
+
+
+def test_a_volume_that_has_a_name_here_is_not_had_by_its_id_under_another(machine, driver):
+    """As with the tags of EBS: who is given `mine` is not shown to have `hers`."""
+    done(machine.csi("create", "hers"))
+    stranger = driver.named("hers").id
+    for verb in ("mount", "create"):
+        refused(machine.csi(verb, "mine", *machine.opts(volumeID=stranger)), USAGE, "is named 'hers'", "use the name")
+    assert [path.name for path in (machine.state / "mounts" / ".csi" / NAME).iterdir()] == ["hers"]
 
 
 def test_a_volume_that_is_there_is_not_taken_for_another(machine):

@@ -8,7 +8,7 @@ from dvdcli.linux import files, mountinfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _MOST = 5  # that are named; a busy database has hundreds of files open
 
@@ -42,19 +42,16 @@ def all_of(number: str, path: str = "") -> list[str]:
             elsewhere = [mount.path for mount in there if mount.id not in ours]
             found += [f"pid {pid} ({_name(pid)}) has it mounted at {place}" for place in elsewhere[:1]]
         if pid != os.getpid() and places[space]:
-            opened = next((text for text in _open_files(pid) if _is_below(text, places[space])), "")
-            if opened:
-                found.append(f"pid {pid} ({_name(pid)}) uses {opened}")
+            found += _use(pid, places[space])
     return found
 
 
-def below(path: str) -> list[str]:
-    """Return which processes of our mount namespace have the directory *path*, or something below it, open."""
+def below(*paths: str) -> list[str]:
+    """Return which processes of our mount namespace have one of the directories *paths*, or what is below, open."""
     found, own = [], mountinfo.namespace()
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         if pid != os.getpid() and mountinfo.namespace(pid) == own:
-            opened = next((text for text in _open_files(pid) if _is_below(text, [path])), "")
-            found += [f"pid {pid} ({_name(pid)}) uses {opened}"] if opened else []
+            found += _use(pid, paths)
     return found
 
 
@@ -66,27 +63,38 @@ def opening(paths: list[str], servers: tuple[int, ...] = ()) -> list[str]:
     found = []
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         if pid not in (os.getpid(), *servers):
-            opened = next((text for text in _open_files(pid) if text in paths), "")
-            found += [f"pid {pid} ({_name(pid)}) uses {opened}"] if opened else []
+            found += _use(pid, paths, exactly=True)
     return found
 
 
-def _is_below(text: str, places: list[str]) -> bool:
-    return any(text == place or text.startswith(f"{place}/") for place in places)
+def _use(pid: int, places: Sequence[str], exactly: bool = False) -> list[str]:
+    """Return what *pid* has open of *places*, or unless *exactly* of what is below them: one text, or none."""
+
+    def is_wanted(text: str) -> bool:
+        return text in places or (not exactly and any(text.startswith(f"{place}/") for place in places))
+
+    opened = next(filter(is_wanted, _open_files(pid, places)), "")
+    return [f"pid {pid} ({_name(pid)}) uses {opened}"] if opened else []
 
 
-def _open_files(pid: int) -> Iterator[str]:
+def _open_files(pid: int, places: Sequence[str]) -> Iterator[str]:
+    """Return what *pid* has open or runs; and mapped, where something of that has one of *places* in its name."""
     links = [f"/proc/{pid}/cwd", f"/proc/{pid}/root", f"/proc/{pid}/exe"]
-    for directory in (f"/proc/{pid}/fd", *([] if _waits_in_kernel(pid) else [f"/proc/{pid}/map_files"])):
-        try:
-            links += [f"{directory}/{name}" for name in os.listdir(directory)]
-        except OSError:
-            continue
+    try:
+        links += [f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        pass  # it has gone, or is not ours to see
     for link in links:
         try:
             yield os.readlink(link)
         except OSError:
             continue
+    try:
+        mapped = (files.read(f"/proc/{pid}/maps") or b"") if not _waits_in_kernel(pid) else b""
+    except OSError:
+        return
+    if any(os.fsencode(place) in mapped for place in places):  # one text for all: a link for each is a call for each
+        yield from (fields[5] for line in os.fsdecode(mapped).split("\n") if len(fields := line.split(None, 5)) == 6)
 
 
 def _waits_in_kernel(pid: int) -> bool:

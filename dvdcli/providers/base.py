@@ -143,6 +143,10 @@ class Provider:
             if self.options is not None:
                 self.options[key].parse(key, value)
 
+    def check_mount(self, options: Mapping[str, str]) -> None:
+        """Raise UsageError as check() does, for the *options* of a mount too, which a task can have written."""
+        self.check(options)
+
     def canonical(self, options: Mapping[str, str]) -> dict[str, str]:
         """Return *options* by the names that this provider has for them. Raises UsageError for one that is unknown."""
         if self.options is None:

@@ -117,7 +117,10 @@ class Catalogue:
         files.sync_directory(directory)
 
     def drop(self, name: str) -> None:
-        """Remove the entry of the volume *name*; none is fine. Raises OSError."""
+        """Remove the entry of the volume *name*, and what a killed call left in its place; none is fine.
+
+        Raises OSError.
+        """
         directory = f"{self._home}/{encode(name)}"
         files.unlink(f"{directory}/volume.json.new")
         files.unlink(f"{directory}/volume.json")
@@ -126,6 +129,14 @@ class Catalogue:
                 os.rmdir(path)
             except OSError:
                 continue  # never made, or in use: what is mounted there says so
+
+    def sweep(self, name: str) -> None:
+        """Remove what is left of the volume *name* where it has no entry: a call was killed as it made or dropped it.
+
+        Where it is staged, or was about to be, a record of ours undoes that first.
+        """
+        if os.path.isdir(f"{self._home}/{encode(name)}") and self.load(name) is None and not self.has_begun(name):
+            self.drop(name)
 
     def begin(self, name: str) -> None:
         """Make the directories in which the volume *name* is staged and published. Raises OSError."""
@@ -138,8 +149,11 @@ class Catalogue:
             return
 
     def end(self, name: str) -> None:
-        """Take away the directories that the volume *name* was staged and published in, empty ones alone."""
-        for path in (self.target(name), self.staging(name)):
+        """Take away the directories that the volume *name* was staged and published in, empty ones alone.
+
+        That of a volume without an entry goes with them.
+        """
+        for path in (self.target(name), self.staging(name), os.path.dirname(self.staging(name))):
             try:
                 os.rmdir(path)
             except NotADirectoryError:

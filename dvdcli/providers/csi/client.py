@@ -14,6 +14,7 @@ import sys
 
 from dvdcli import clock, output
 from dvdcli.errors import DvdcliError, TryAgainError, one_line
+from dvdcli.providers.csi import threads
 from dvdcli.providers.csi.errors import AGAIN, from_status
 
 TYPE_CHECKING = False
@@ -140,6 +141,7 @@ class Client:
                 raise failure
             clock.sleep(pause)
             pause = min(pause * 2, 1.0)
+        threads.check()
         self._channel = grpc.insecure_channel(f"unix:{self.path}", _OPTIONS)
 
     def _unreachable(self) -> DvdcliError | None:

@@ -78,11 +78,19 @@ class Maker:
         if entry is not None and not entry.is_there:
             return None
         if entry is None:
+            if volume_id:
+                self._check_nameless(volume_id, name)
             entry = Entry(name, ADOPTED, volume_id=volume_id or name)
             entry.context = dict(context)
             if not volume_id:  # a name is an id only by the driver's list: it may say yes to any
                 return entry if self._driver.lists(name) else None
         return None if self._driver.is_there(entry.id, capability, entry.context) is False else entry
+
+    def _check_nameless(self, volume_id: str, name: str) -> None:
+        """Raise UsageError where the volume *volume_id* has another name here: a second would hide whose it is."""
+        other = next((entry.name for entry in self._catalogue.entries() if entry.id == volume_id), name)
+        if other != name:
+            raise UsageError(f"{volume_id} is named {other!r}, not {name!r}", f"use the name {other!r}")
 
     def make(self, name: str, wanted: Wanted) -> Entry:
         """Make the volume *name*, or return the one that is there, if it is as *wanted*."""
@@ -127,6 +135,8 @@ class Maker:
                 raise
         elif entry is not None and entry.status == REMOVING:
             self._delete(entry)
+        elif entry is None:
+            self._catalogue.sweep(name)
 
     def remove(self, name: str) -> None:
         """Delete the volume *name*; none is fine. Of one with another's id, only the name goes."""

@@ -13,6 +13,7 @@ in the handle before the call is sent; the handle has
     device, inside   what is mounted at the path: the device's number, the path within its file system
     staged           the same of where it is staged, where something is mounted there
     block            the device whose node is at the path, of block access
+    leaving          the same of what is being undone, where the mount was killed before it noted that
     own              where the driver itself has it mounted besides, before anybody was told the path; boot: in which
     forgotten        what the driver said it had undone was mounted still: it is asked again, whatever was begun
 """
@@ -22,6 +23,7 @@ from __future__ import annotations
 import os
 
 from dvdcli import output
+from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, InUseError, StateError
 from dvdcli.linux import files, mountinfo, mounting
 from dvdcli.linux.blockdev import Device
@@ -43,6 +45,7 @@ _THERE = (ATTACHING, STAGING, PUBLISHING)
 _GONE = frozenset(("NOT_FOUND",))
 _KEPT = frozenset(("id", "volume_id", "context", "unheard"))
 _BOOT = "/proc/sys/kernel/random/boot_id"
+_FRESH = 1.0  # seconds for which the look at every process's open files counts
 
 
 class Publisher:
@@ -58,6 +61,8 @@ class Publisher:
         self._note = note
         self._deadline = driver.deadline
         self._guard = guard
+        self._seen_unused = Deadline(0.0)
+        self._has_directories = False
         self._what = f"volume {state['volume_id']}"
 
     # There
@@ -65,12 +70,15 @@ class Publisher:
     def publish(self, access: Access) -> None:
         """Attach, stage and publish the volume for *access*; each of which may have been done. Raises DvdcliError."""
         if self._state.get("step") in (UNPUBLISHING, UNSTAGING, DETACHING):
-            self.unpublish()  # what a killed call has begun to undo: the way there starts at its beginning
-            for key in self._state.keys() - _KEPT:
-                del self._state[key]
+            self._start_anew()  # what a killed call has begun to undo
+        elif self._state.get("step") in _THERE:
+            self._state.setdefault("unheard", self._state["step"])
         self._refuse_others()
+        node = self._state.get("node")
+        if node and self._driver.controls("PUBLISH_UNPUBLISH_VOLUME") and node != self._driver.node_info().node_id:
+            self._start_anew()  # this host had another id: to that one it is attached still
         boot = (files.read(_BOOT) or b"").decode("ascii", "replace").strip()
-        if self._state.get("boot") != boot:
+        if self._state.get("boot", boot) != boot:
             self._state.pop("own", None)  # nothing of another boot is mounted
         self._state.update(namespace=mountinfo.namespace(), boot=boot)
         common = {"volume_id": self._state["volume_id"], "volume_context": self._state["context"]}
@@ -80,14 +88,12 @@ class Publisher:
         context = self._state.get("publish_context", {})
         if self._driver.serves("STAGE_UNSTAGE_VOLUME"):
             self._begin(STAGING, staging=self._catalogue.staging(self._name))
-            self._catalogue.begin(self._name)
             with output.step(f"staging {self._what}", self._deadline):
                 self._driver.node.call(
                     "NodeStageVolume", self._what, **common, publish_context=context, volume_capability=capability,
                     staging_target_path=self._state["staging"],
                 )  # fmt: skip
         self._begin(PUBLISHING, path=self._catalogue.target(self._name))
-        self._catalogue.begin(self._name)
         with output.step(f"publishing {self._what}", self._deadline):
             self._driver.node.call(
                 "NodePublishVolume", self._what, **common, publish_context=context, volume_capability=capability,
@@ -96,10 +102,15 @@ class Publisher:
             )  # fmt: skip
         self._prove(access)
 
+    def _start_anew(self) -> None:
+        """Undo what there is: the way there starts at its beginning then."""
+        self.unpublish()
+        for key in self._state.keys() - _KEPT:
+            del self._state[key]
+
     def _attach(self, access: Access, common: dict[str, Any]) -> None:
         read_only = access.read_only and self._driver.controls("PUBLISH_READONLY")
         self._begin(ATTACHING, node=self._driver.node_info().node_id)
-        self._catalogue.begin(self._name)
         with output.step(f"attaching {self._what}", self._deadline):
             answer = self._driver.controller.call(
                 "ControllerPublishVolume", self._what, **common, node_id=self._state["node"],
@@ -108,9 +119,12 @@ class Publisher:
         self._state["publish_context"] = dict(answer.publish_context)
 
     def _begin(self, step: str, **known: str) -> None:
-        """Make durable that *step* is begun, with what it needs to be undone."""
+        """Make durable that *step* is begun, with what it needs to be undone; then the directories that it needs."""
         self._state.update(known, step=step)
         self._note(self._state)
+        if not self._has_directories:
+            self._catalogue.begin(self._name)
+            self._has_directories = True
 
     def _begin_back(self, step: str) -> None:
         """Note that *step* of the way back is begun, if the disk has room: letting go needs none.
@@ -124,13 +138,16 @@ class Publisher:
             output.debug(f"{self._what}: {step} is not on record: {error}")
 
     def _refuse_others(self) -> None:
-        """Raise DvdcliError where something is mounted at the volume's path that no call of ours can have put there."""
+        """Raise DvdcliError where something is mounted at the volume's path that no call of ours can have put there.
+
+        What a call of ours put there, of which nothing is on record any more, can be in use already.
+        """
         path = self._catalogue.target(self._name)
-        if self._state.get("path") or self._catalogue.has_begun(self._name):
-            return
-        there = mountinfo.at(path, mountinfo.read())
-        if there is not None:
+        there = mountinfo.at(path, mountinfo.read()) if not self._state.get("path") else None
+        if there is not None and not self._catalogue.has_begun(self._name):
             raise DvdcliError(f"{there.source or there.device} is mounted at {path}", "unmount it by hand")
+        if there is not None:
+            self._state["own"] = []
 
     def _prove(self, access: Access) -> None:
         """Note what is at the path, and where else the driver has it; raise DvdcliError where nothing is."""
@@ -159,7 +176,11 @@ class Publisher:
     # Back
 
     def unpublish(self) -> bool:
-        """Unpublish, unstage and detach the volume, as far as it was; return as Provider.unmount."""
+        """Unpublish, unstage and detach the volume, as far as it was; return as Provider.unmount.
+
+        That a step back was answered does not prove the end of an unheard one on the way there: by the specification's
+        "Concurrency" a driver should take two calls for a volume gracefully and may answer ABORTED, but need not.
+        """
         state = self._state
         if state.get("step") in _THERE and not state.get("unheard"):
             state["unheard"] = state["step"]
@@ -180,13 +201,23 @@ class Publisher:
         past = {UNPUBLISHING: (UNSTAGING, DETACHING), UNSTAGING: (DETACHING,)}[step]
         if self._state.get("step") not in past or self._state.get("unheard") or self._state.get("forgotten"):
             return True
+        return self._is_mounted(place)
+
+    def _is_mounted(self, place: str) -> bool:
         return mountinfo.at(place, mountinfo.read_in(self._namespace())) is not None
+
+    def _remember(self, place: str) -> None:
+        """Note what is mounted at *place*, where no finished mount has: its device, too, is to be free in the end."""
+        if not {"device", "block", "leaving"} & self._state.keys():
+            self._state["leaving"] = usage.proof(place, usage.block_at(place) is not None, self._namespace())
 
     def _unpublish(self, path: str) -> None:
         if not self._is_due(UNPUBLISHING, path):
             return
-        if usage.proof(path, False, self._namespace()) or usage.block_at(path) is not None:
+        if self._is_mounted(path) or usage.block_at(path) is not None:
             usage.await_unused(path, self._servers(), self._own(path), self._deadline)
+            self._seen_unused = Deadline(_FRESH)
+            self._remember(path)
         if forgotten.layers(path, self._namespace()) > 1:  # there are drivers that delete what they find under one
             self._clear(path, self._state, 1)
         self._begin_back(UNPUBLISHING)
@@ -198,7 +229,7 @@ class Publisher:
         if not usage.is_gone(path, self._namespace(), self._deadline):
             self._clear(path, self._state, 0)
             self._state["forgotten"] = True
-        usage.check_gone(path, self._namespace(), said)
+            usage.check_gone(path, self._namespace(), said)
         device = usage.block_at(path)
         if device is not None:
             what = f"the node of {device} is at {path} still, though the driver says that {said}"
@@ -207,9 +238,11 @@ class Publisher:
     def _unstage(self, staging: str) -> None:
         if not self._is_due(UNSTAGING, staging):
             return
-        if mountinfo.at(staging, mountinfo.read_in(self._namespace())) is not None:
+        if self._is_mounted(staging):
             own = (*self._state.get("own", ()), self._state.get("path", ""))
-            usage.await_unused(staging, self._servers(), own, self._deadline)
+            # Who had it open was looked for a moment ago, there too, and root alone can have opened it there since.
+            usage.await_unused(staging, self._servers(), own, self._deadline, bool(self._seen_unused.left()))
+            self._remember(staging)
         self._begin_back(UNSTAGING)
         with output.step(f"unstaging {self._what}", self._deadline):
             answer = self._driver.node.call(
@@ -219,7 +252,7 @@ class Publisher:
         if not usage.is_gone(staging, self._namespace(), self._deadline):
             self._clear(staging, self._state.get("staged", {}), 0)
             self._state["forgotten"] = True
-        usage.check_gone(staging, self._namespace(), said)
+            usage.check_gone(staging, self._namespace(), said)
 
     def _clear(self, path: str, noted: dict[str, Any], keep: int) -> None:
         """Unmount what the driver has forgotten at *path*, but for the *keep* lowest mounts. Raises DvdcliError."""
@@ -246,8 +279,9 @@ class Publisher:
 
     def _device(self) -> Device | None:
         """Return the device that only this volume can have been mounted from, where it is there still; else None."""
-        noted = self._state.get("block") or self._state.get("device") or {}
-        if (self._state.get("inside") != "/" and "block" not in self._state) or "sequence" not in noted:
+        there = self._state if {"device", "block"} & self._state.keys() else self._state.get("leaving", {})
+        noted = there.get("block") or there.get("device") or {}
+        if (there.get("inside") != "/" and "block" not in there) or "sequence" not in noted:
             return None  # it is a part of a file system that others have parts of, or has no device
         try:
             device = Device(str(noted["path"]))

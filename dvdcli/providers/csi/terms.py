@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _TABLES = ("parameter.", "context.")  # options by any name behind it
+_RISKY = ("volumeID", *_TABLES)  # what a driver does with the latter nobody can know: it can be told another server
+_TASKS = ["volumeID"]  # as a volume's name can be an id
 
 
 class CsiTerms(Provider):
@@ -31,6 +33,8 @@ class CsiTerms(Provider):
         "access_mode": Option(str, access.MODES[0], "the access mode of volumes, by the specification's name"),
         "secrets_file": Option(str, "", "a TOML file with the driver's secrets, of root alone", secret=True),
         "topology": Option(dict, {}, "where new volumes are to be reached from, by default this node's own segments"),
+        "task_options": Option(list, _TASKS, "what a mount, whose options a task can write, may say of volumeID, "
+                               "context.NAME and parameter.NAME; context. and parameter. stand for all of those"),
     }
     options = {  # noqa: RUF012
         "size": SizeOption("the size of a new volume, by default the driver's own choice"),
@@ -49,7 +53,7 @@ class CsiTerms(Provider):
 
     @classmethod
     def settings_faults(cls, driver: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, DvdcliError]]:
-        """Return sockets that can be none, and an access mode that is none."""
+        """Return sockets that can be none, an access mode that is none, and options that tasks cannot be given."""
         for key in ("endpoint", "controller_endpoint"):
             if settings.get(key):
                 try:
@@ -60,6 +64,10 @@ class CsiTerms(Provider):
             access.mode(settings.get("access_mode") or access.MODES[0])
         except DvdcliError as fault:
             yield "access_mode", UsageError(f"[drivers.{driver}] access_mode: {fault.message}", fault.hint)
+        for name in settings.get("task_options", ()):
+            if name not in _RISKY and not _table_of(str(name)):
+                hint = "volumeID, context. or parameter., or one of these with a name behind it"
+                yield "task_options", UsageError(f"[drivers.{driver}] task_options has {name!r}, which is none", hint)
 
     def canonical(self, options: Mapping[str, str]) -> dict[str, str]:
         """Return *options* by the names that we have for them; the names behind a dot are the driver's."""
@@ -92,6 +100,17 @@ class CsiTerms(Provider):
         check_name(self.option(options, "volumeID"))
         if table(given, "context.") and not given.get("volumeID"):
             raise UsageError("the volume options context.… go with the volume option volumeID", "name the volume")
+
+    def check_mount(self, options: Mapping[str, str]) -> None:
+        """Raise UsageError, as check() does, and for what the setting task_options does not let a mount say."""
+        self.check(options)
+        allowed = self.pinned.get("task_options", _TASKS)
+        for key in sorted(self.canonical(options)):
+            if key not in allowed and (_table_of(key) or key) in _RISKY and _table_of(key) not in allowed:
+                raise UsageError(
+                    f"the driver {self.driver} takes no volume option {key} from a mount, which may be a task's",
+                    "say it to dvdcli create first, or let mounts say it with the setting task_options",
+                )
 
     def access(self, options: Mapping[str, str]) -> Access:
         """Return how a volume with *options* is accessed. Raises UsageError."""

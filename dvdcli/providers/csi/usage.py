@@ -40,24 +40,26 @@ def copies(path: str, servers: tuple[int, ...], own: Sequence[str]) -> list[User
 
 
 def users(path: str, servers: tuple[int, ...], own: Sequence[str]) -> list[str]:
-    """Return who uses what is mounted at *path*: who has it mounted elsewhere, or something of it open."""
+    """Return who uses what is mounted at *path*: who has it mounted elsewhere, or open, there or at an *own* place."""
     device = block_at(path)
     if device is None:
-        return [*map(str, copies(path, servers, own)), *_opening(path, servers)]
+        return [*map(str, copies(path, servers, own)), *_opening(path, servers, own)]
     known = [path, *own]
     mounted = [text for text in holders.all_of(device.number) if not _is_server(text, servers)]
     return [*map(str, copies(path, servers, own)), *mounted, *holders.opening([*known, device.path], servers)]
 
 
-def _opening(path: str, servers: tuple[int, ...]) -> list[str]:
+def _opening(path: str, servers: tuple[int, ...], own: Sequence[str]) -> list[str]:
     """Return who has something of what is mounted at *path* open: in any mount namespace, where it is all of a device.
 
-    Of a part of a file system others have other parts open: there our own mount namespace is looked at alone.
+    Of a part of a file system others have other parts open: there our own mount namespace is looked at alone, and what
+    is below *path* or an *own* place.
     """
     there = mountinfo.at(path, mountinfo.read())
     if there is None or there.root != "/" or not there.has_device:
-        return holders.below(path)
-    found = (text for text in holders.all_of(there.device, path) if " uses " in text)
+        found = holders.below(path, *filter(None, own))
+    else:
+        found = [text for text in holders.all_of(there.device, path) if " uses " in text]
     return [text for text in found if not _is_server(text, servers)]
 
 
@@ -65,10 +67,15 @@ def _is_server(text: str, servers: tuple[int, ...]) -> bool:
     return any(text.startswith(f"pid {pid} ") for pid in servers)
 
 
-def await_unused(path: str, servers: tuple[int, ...], own: Sequence[str], deadline: Deadline) -> None:
-    """Return when nobody uses what is mounted at *path*. Raises InUseError, with the users, where that lasts."""
+def await_unused(
+    path: str, servers: tuple[int, ...], own: Sequence[str], deadline: Deadline, mounts_alone: bool = False
+) -> None:
+    """Return when nobody uses what is mounted at *path*; with *mounts_alone* open files are not looked for.
+
+    Raises InUseError, with the users, where that lasts.
+    """
     patience, pause = deadline.sooner(min(BUSY, deadline.left() / 2)), 0.01
-    while found := users(path, servers, own):
+    while found := [*map(str, copies(path, servers, own))] if mounts_alone else users(path, servers, own):
         if not patience.left():
             more = [f"and {len(found) - _MOST} more"] if len(found) > _MOST else []
             raise InUseError(f"{path} is in use: {', '.join([*found[:_MOST], *more])}", "try again when they are done")
