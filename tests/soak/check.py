@@ -94,6 +94,7 @@ class Check:
     def mounts(self, rows: dict[Volume, dict[str, object]]) -> None:
         there = {place: len(ids) for place, ids in self.machine.mounted().items()}
         self.expect("mounts", there, {self.machine.place(volume): 1 for volume in sorted(rows)} if rows else {})
+        self.expect("mounts besides", self.machine.mounted_besides(), self.machine.besides(rows))
         self.expect("mounts elsewhere", self.machine.strange_mounts(), [])
         for volume, row in rows.items():
             self.expect(f"the mountpoint of {volume}", row["mountpoint"], self.machine.place(volume))

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-DRIVERS = ("plug", "local", "ebs")
+DRIVERS = ("plug", "local", "ebs", "csi")
 PER_DRIVER = 20
 VOLUMES = tuple((driver, f"{driver}-{number}") for driver in DRIVERS for number in range(PER_DRIVER))
 WORKERS = 16
@@ -19,8 +19,9 @@ ROLES = ("agent",) * 11 + ("operator",) * 4 + ("cron",)
 REMOVABLE = tuple(volume for volume in VOLUMES if volume[1].endswith(("-17", "-18", "-19")))  # at any time, by anyone
 
 KINDS = (
-    "kill", "hang", "restart", "deaf", "throttle", "5xx", "cloud-hang", "full", "EIO", "ENOSPC", "EROFS", "EDQUOT",
-    "read-only", "clock", "unmount", "detach", "reboot",
+    "kill", "hang", "restart", "deaf", "throttle", "5xx", "cloud-hang", "csi-kill", "csi-hang", "csi-slow",
+    "csi-aborted", "csi-unavailable", "csi-lost", "full", "EIO", "ENOSPC", "EROFS", "EDQUOT", "read-only", "clock",
+    "unmount", "detach", "reboot",
 )  # fmt: skip
 INJECTED = frozenset(("EIO", "ENOSPC", "EROFS", "EDQUOT"))
 CALLS = "write,rename,fsync,fdatasync,unlink,mkdir,rmdir,ftruncate"
