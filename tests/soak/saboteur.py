@@ -22,6 +22,7 @@ from tests.soak.world import Machine
 
 BETWEEN_KILLS = 0.25  # seconds, on average
 CALLS_A_KILL = 6  # at least: on a slow machine some are to come to their end
+JUMPS = (61, 121, 3600, 86400, 40 * 86400)  # seconds
 MOST = 60.0  # seconds that a storm goes on for a kind of it that has never hit
 
 
@@ -129,9 +130,24 @@ class Saboteur(StorageTrouble):
     # The machine
 
     def _clock(self, chosen: random.Random) -> None:
+        """Let the clock jump ahead: the one since the boot, by which dvdcli tells every age.
+
+        It is that of the calls to come, which are in a time namespace of their own. Those have no clock of the day,
+        and one faked within a process would differ from what the kernel wakes gRPC by; dvdcli only shows that one.
+        """
         while self._pause(chosen, 2 * BETWEEN):
-            self.machine.jumped += chosen.choice((61, 121, 3600, 86400, 40 * 86400))
+            self.machine.jumped += chosen.choice(JUMPS)
             self.counts["clock"] += 1
+
+    def _clock_back(self, chosen: random.Random) -> None:
+        """Let it jump back, as if the call before had been in another time namespace: at most to what it really is."""
+        while self._pause(chosen, BETWEEN):
+            jump = chosen.choice(JUMPS)
+            if self.machine.jumped:
+                self.machine.jump_back(jump)
+                self.counts["clock-back"] += 1
+            else:
+                self.machine.jumped = jump
 
     def _unmount(self, chosen: random.Random) -> None:
         while self._pause(chosen, BETWEEN):

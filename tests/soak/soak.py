@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.soak import report
@@ -15,6 +16,7 @@ from tests.soak.workers import Worker
 from tests.soak.world import Machine
 from tests.worlds import close_after_failure
 
+ENDING = 8  # workers that let go at once
 NEVER = 1800.0  # seconds after which a kind of fault that has not hit never will
 WHOLE = 100.0  # seconds; who asks for so many wants every kind of fault, however slow the machine is
 
@@ -67,6 +69,7 @@ class Soak:
             if late > NEVER:
                 raise Violation(f"these faults never hit anything: {self.missing()}")
             self.storms, self.kinds = storm.number, storm.kinds
+            self.machine.favoured = storm.drivers
             moments = [time.monotonic()]
             self.calm.open()
             self.saboteur.carry_out(storm, self._is_broken)
@@ -116,8 +119,10 @@ class Soak:
 
     def _end(self) -> None:
         """Everybody lets go, and nothing is left at all."""
+        began = time.monotonic()
         self.calm.end()
-        left = [each for worker in self.workers for each in worker.give_back()]
+        with ThreadPoolExecutor(ENDING) as pool:
+            left = [each for found in pool.map(Worker.give_back, self.workers) for each in found]
         if left:
             raise Violation(f"these cannot let go: {left}")
         self.check.after_storm()
@@ -125,6 +130,7 @@ class Soak:
         files = self.machine.home.leftovers()
         if rows or files:
             raise Violation(f"left at the end: {rows} {files}")
+        print(f"the end: {time.monotonic() - began:.1f} s", flush=True)
 
     def _stop(self) -> None:
         self.calm.end()

@@ -46,7 +46,7 @@ class Worker:
                     return
                 try:
                     self._notice_boot()
-                    getattr(self, step.verb.replace(" ", "_"))(step)
+                    getattr(self, step.verb.replace(" ", "_"))(step.towards(self.machine.favoured))
                 finally:
                     self.calm.leave()
         except BaseException as error:
@@ -142,10 +142,10 @@ class Worker:
         self.calls.run(self.number, ["recover", "--isolator"], request, step)
 
     def mount(self, step: Step) -> None:
-        self._mount(self.own[int(step.pick * len(self.own))], HOST, step)
+        self._mount(step.choose(self.own, self.machine.favoured), HOST, step)
 
     def unmount(self, step: Step) -> None:
-        self._unmount(self.own[int(step.pick * len(self.own))], HOST, step)
+        self._unmount(step.choose(self.own, self.machine.favoured), HOST, step)
 
     def _mount(self, volume: Volume, who: str, step: Step) -> None:
         driver, name = volume
@@ -186,7 +186,7 @@ class Worker:
 
     def remove(self, step: Step) -> None:
         """Destroy a volume of those that are there for it, unless anybody holds it."""
-        driver, name = volume = REMOVABLE[int(step.pick * len(REMOVABLE))]
+        driver, name = volume = step.choose(REMOVABLE, self.machine.favoured)
         self.ledger.removing(volume)
         done = self.calls.run(self.number, ["remove", *flags(name, driver)], step=step)
         self.ledger.removed(volume, done.code in SETTLED)

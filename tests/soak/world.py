@@ -49,12 +49,19 @@ class Machine(EbsWorld):
         systems: tuple[System, ...] = (Docker(self.plugin), Local(self.images), self.ebs, self.csi)
         self.systems = {system.driver: system for system in systems}
         self.elsewhere = Elsewhere(self.top())
+        self.favoured: tuple[str, ...] = ()  # the drivers that are asked for more at this time
         self.jumped = 0  # seconds that the clock of its calls is ahead
+        self.went_back = False  # since the last check
 
     def command(self) -> list[str]:
         """Return what a call begins with: the command, in a time namespace where the clock has jumped."""
         ahead = ["unshare", "--time", "--boottime", str(self.jumped)] if self.jumped else []
         return [*ahead, str(self.home.command)]
+
+    def jump_back(self, seconds: int) -> None:
+        """Let the clock of its calls go back, though not behind this machine's own."""
+        self.went_back = True
+        self.jumped = max(0, self.jumped - seconds)
 
     def place(self, volume: Volume) -> str:
         """Return where the volume is to be mounted."""
