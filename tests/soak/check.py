@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dvdcli.errors import Exit
+from tests.isolators import Isolator
 from tests.soak.calls import Calls
 from tests.soak.ledger import Ledger, Violation
 from tests.soak.plan import VOLUMES, Volume
 from tests.soak.systems import PATIENCE
-from tests.soak.workers import SETTLED
+from tests.soak.workers import SETTLED, asked_for
 from tests.soak.world import Machine
 from tests.worlds import wait_until
 
 LATE = 130  # seconds after which no storage system is at work any more on what was given up
 NOBODY = -1
-AT_ONCE = 4  # calls of the check itself
+AT_ONCE = 10  # volumes that are mounted again by one call
+MENDER = "mend"  # the container that has them
 
 
 class Check:
@@ -27,6 +28,7 @@ class Check:
 
     def __init__(self, machine: Machine, calls: Calls, ledger: Ledger) -> None:
         self.machine, self.calls, self.ledger = machine, calls, ledger
+        self.isolator = Isolator(machine.home, name="check")
         self.faults: list[str] = []
         self.mended = 0
 
@@ -71,8 +73,7 @@ class Check:
         rows = self.machine.slots_by_volume().items()
         lost = [(volume, row) for volume, row in rows if self.ledger.meddled[volume]
                 and row["status"] in ("mounted", "lost") and row["mountpoint"] not in mounted]  # fmt: skip
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda each: self._mount_again(*each), lost))
+        self._mount_again(lost)
         for volume in sorted(self.ledger.half_removed):
             driver, name = volume
             self.ledger.removing(volume)
@@ -81,15 +82,19 @@ class Check:
             if done.code not in (*SETTLED, Exit.IN_USE):
                 self.faults.append(f"remove {volume}: {done}")
 
-    def _mount_again(self, volume: Volume, row: dict[str, object]) -> None:
-        driver, name = volume
-        words = [f"--volumedriver={driver}", f"--volumename={name}", "--hold=mend"]
-        self.expect(f"the status of {volume}", row["status"], "lost")
-        more = [f"--volumeopts={key}={value}" for key, value in self.machine.options(volume).items()]
-        done = self.calls.patiently(NOBODY, ["mount", *words, *more])
-        self.expect(f"mend {volume} ({done})", done.code, 0)
-        self.calls.patiently(NOBODY, ["unmount", *words])
-        self.mended += 1
+    def _mount_again(self, lost: list[tuple[Volume, dict[str, object]]]) -> None:
+        """Mount what is *lost*, in as few calls as a container that has all of it."""
+        for volume, row in lost:
+            self.expect(f"the status of {volume}", row["status"], "lost")
+        for number in range(0, len(lost), AT_ONCE):
+            volumes = [volume for volume, _ in lost[number : number + AT_ONCE]]
+            request = asked_for(self.isolator, self.machine, MENDER, volumes)
+            mend = self.calls.patiently(NOBODY, ["mount", "--isolator"], request)
+            self.expect(f"mend {volumes} ({mend})", mend.code, 0)
+            request = self.isolator.envelope(container_id=[MENDER])
+            done = self.calls.patiently(NOBODY, ["unmount", "--isolator"], request)
+            self.expect(f"let go of what is mended ({done})", done.code, 0)
+            self.mended += len(volumes)
 
     def holds(self, rows: dict[Volume, dict[str, object]]) -> None:
         for volume in VOLUMES:

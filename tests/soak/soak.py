@@ -92,6 +92,15 @@ class Soak:
         hits = self.saboteur.hits()
         return [kind for kind in KINDS if not hits[kind]]
 
+    def unproven(self) -> list[str]:
+        """Return what has to have happened for a soak to prove anything, and has not."""
+        happened = {
+            "promises": self.ledger.counts["promises"], "changes of the mount table": self.watcher.changes,
+            "kills": self.saboteur.kills,
+        }  # fmt: skip
+        missing = self.missing() if self.seconds >= WHOLE else []
+        return [*(what for what, count in happened.items() if not count), *missing]
+
     @property
     def losses(self) -> int:
         """What was promised, and not kept."""
@@ -130,6 +139,9 @@ class Soak:
         files = self.machine.home.leftovers()
         if rows or files:
             raise Violation(f"left at the end: {rows} {files}")
+        self._look()
+        if unproven := self.unproven():
+            raise Violation(f"this soak proves nothing, for want of {unproven}")
         print(f"the end: {time.monotonic() - began:.1f} s", flush=True)
 
     def _stop(self) -> None:
