@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,6 +150,12 @@ def a_lost_target(machine: Machine) -> Callable[[], object]:
     return lambda: subprocess.run(["mount", "--bind", staged, place], check=True)
 
 
+def a_lost_file(machine: Machine) -> Callable[[], object]:
+    written = Path(machine.place(HELD[3])) / "nonce-3"
+    aside = written.rename(written.with_name("aside"))
+    return lambda: aside.rename(written)
+
+
 def a_sin(machine: Machine) -> Callable[[], object]:
     append(machine.csi.double.root / "faults.jsonl", "NodeStageVolume: what no right caller asks")
     return machine.csi.double.forgive
@@ -227,6 +234,7 @@ PLANTS: dict[str, tuple[Callable[[Machine], Callable[[], object]], str]] = {
     "nothing staged": (a_lost_stage, "mounts besides"),
     "staged twice": (a_second_stage, "mounts besides"),
     "nothing published": (a_lost_target, "mounts:"),
+    "a file that is not there": (a_lost_file, "data is lost"),
     "a sin": (a_sin, "csi's complaints"),
 }  # fmt: skip
 

@@ -52,6 +52,8 @@ class Check:
         self.left()
         if self.faults:
             raise Violation("; ".join(self.faults))
+        for volume in rows:
+            self.ledger.check_written(volume)
         self.ledger.check_made()
 
     def recover(self) -> None:

@@ -130,11 +130,10 @@ class Csi(System):
         self.awake.set()
 
     def close(self) -> None:
-        """End its processes. Raises AssertionError for what no right caller does."""
+        """End its processes, and let go of every device."""
         self.calm_down()
         with self.processes:
             self.double.close()
-        assert self.double.faults == []
 
     def _choose(self, rpc: str) -> Instead | None:
         found = (choice(rpc) for choice in list(self.choices.values()))

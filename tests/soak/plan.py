@@ -28,6 +28,9 @@ CONCERNS = {
     **dict.fromkeys(("hang", "restart", "deaf"), "plug"), **dict.fromkeys(("throttle", "5xx", "cloud-hang"), "ebs"),
     **{kind: "csi" for kind in KINDS if kind.startswith("csi-")},
 }  # fmt: skip
+ANSWERS = frozenset((
+    "throttle", "5xx", "cloud-hang", "csi-hang", "csi-slow", "csi-aborted", "csi-unavailable", "csi-lost",
+))  # fmt: skip
 INJECTED = frozenset(("EIO", "ENOSPC", "EROFS", "EDQUOT"))
 CALLS = "write,rename,fsync,fdatasync,unlink,mkdir,rmdir,ftruncate"
 MOST_KINDS = 5  # in one storm

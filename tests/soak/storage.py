@@ -79,10 +79,10 @@ class StorageTrouble:
         self._let_wait(chosen, "cloud-hang", self.machine.ebs)
 
     def _let_wait(self, chosen: random.Random, kind: str, system: Ebs | Csi) -> None:
-        dice = random.Random(chosen.random())
-
         def before(name: str, moment: str) -> None:
-            if not system.awake.is_set() and self._hits(kind, dice):
+            if not system.awake.is_set():
+                with self.answering:
+                    self.counts[kind] += 1
                 system.awake.wait(60)
 
         system.hooks[kind] = before

@@ -131,8 +131,10 @@ class Machine(EbsWorld):
 
     def close(self) -> None:
         self.elsewhere.close()
+        faults = self.csi.complaints()
         self.csi.close()
         super().close()
+        assert faults == []
 
     def reboot(self) -> None:
         """Start the machine anew: nothing runs or is mounted, attachments are kept, the boot has another id."""
