@@ -206,7 +206,7 @@ class Work:
                 record.status = UNMOUNTING
             self.slot.save_failure(record, str(error))
             raise
-        if not certain and self._unsure and clock.now()["uptime"] - record.since.get("uptime", 0.0) < LATE:
+        if not certain and self._unsure and self._is_young():
             return False
         if record.claim:
             from dvdcli import claims
@@ -216,6 +216,18 @@ class Work:
         self.record = self._provider = None
         self._intended = self._unsure = False
         return True
+
+    def _is_young(self) -> bool:
+        """Return whether the mount began less than LATE ago.
+
+        What began in the future was written in another time namespace, whose clock is ahead: it counts from now on.
+        """
+        record, now = self.known(), clock.now()
+        age = now["uptime"] - record.since.get("uptime", 0.0)
+        if age < 0:
+            record.since = now
+            self.slot.save_failure(record, record.failure)
+        return age < LATE
 
     def forget_older_boot(self) -> None:
         """Void every hold of an older boot, and the mount; the attachment stays for the provider to prove."""

@@ -156,6 +156,26 @@ def test_a_mount_that_never_comes_is_forgotten_after_a_while(home):
     assert home.leftovers() == []
 
 
+@pytest.mark.root
+def test_a_mount_that_never_comes_is_forgotten_whatever_the_clock_was_then(home):
+    """It was given up in a time namespace where 40 days more have passed since the boot."""
+    plugin = Plugin("tcp", home.root / "mnt")
+    home.plugins.append(plugin)
+    (home.specs / "plug.spec").write_text(plugin.url)
+    plugin.add("v")
+    plugin.next("Mount", Reply(raw=b""))
+    ahead = ["unshare", "--time", "--boottime", str(40 * 86400)]
+    line = [*ahead, home.command, "mount", *flags()]
+    assert subprocess.run(line, env=home.env, capture_output=True, check=False).returncode == 5
+    then = home.record()["since"]["uptime"]
+    assert home.recover().out == ""
+    assert [row["status"] for row in home.mounts()] == ["unmounting"]
+    assert home.record()["since"]["uptime"] < then - 86400, "it counts from now on"
+    home.age()
+    assert home.recover().out.startswith("plug/v: unmounted")
+    assert home.leftovers() == []
+
+
 def test_a_mount_goes_on_where_the_last_one_was_given_up(home):
     plugin = Plugin("tcp", home.root / "mnt")
     home.plugins.append(plugin)

@@ -7,10 +7,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import COMMAND
+from tests.doubles.csi.call import append
+from tests.gate import flags
 from tests.soak.calls import Calls
 from tests.soak.check import Check
 from tests.soak.ledger import Ledger, Violation
@@ -18,13 +22,15 @@ from tests.soak.plan import HOST, Volume
 from tests.soak.world import Machine
 
 pytestmark = pytest.mark.root
-HELD: tuple[Volume, ...] = (("plug", "plug-2"), ("local", "local-2"), ("ebs", "ebs-2"))
+IDLE = "csi-9"  # which nobody holds
+HELD: tuple[Volume, ...] = (("plug", "plug-2"), ("local", "local-2"), ("ebs", "ebs-2"), ("csi", "csi-2"))
 
 
 @pytest.fixture(scope="module")
 def check() -> Iterator[Check]:
     """A machine at rest, on which one volume of each driver is held."""
     machine = Machine(COMMAND)
+    assert machine.home.run("create", *flags(IDLE, "csi"), "--volumeopts=size=16M").code == 0
     ledger, calls = Ledger(machine), Calls(machine)
     found = Check(machine, calls, ledger)
     for number, volume in enumerate(HELD):
@@ -37,6 +43,8 @@ def check() -> Iterator[Check]:
     yield found
     for driver, name in HELD:
         assert machine.home.unmount(name, driver).code == 0
+    assert machine.home.run("remove", *flags(IDLE, "csi")).code == 0
+    assert machine.csi.volumes() == ["csi-2"]
     machine.close()
 
 
@@ -89,6 +97,79 @@ def an_attachment(machine: Machine) -> Callable[[], object]:
     return lambda: machine.plugin.volumes.pop("odd")
 
 
+# Of the CSI driver
+
+
+def a_publication(machine: Machine) -> Callable[[], object]:
+    double = machine.csi.double
+    return _published(machine, {machine.csi.node.id: double.named("csi-2").published[machine.csi.node.id]})
+
+
+def _published(machine: Machine, by_node: dict[str, Any]) -> Callable[[], object]:
+    double = machine.csi.double
+    with double.books.change() as book:
+        book.volumes[double.named(IDLE).id].published = by_node
+    return lambda: _published(machine, {})
+
+
+def an_unknown_volume(machine: Machine) -> Callable[[], object]:
+    volume = machine.csi.double.volume("odd")
+
+    def pull() -> None:
+        with machine.csi.double.books.change() as book:
+            book.volumes.pop(volume.id)
+        machine.csi.double.books.image(volume).unlink()
+
+    return pull
+
+
+def a_device_of(name: str) -> Callable[[Machine], Callable[[], object]]:
+    def plant(machine: Machine) -> Callable[[], object]:
+        line = ["losetup", "--find", "--show", machine.csi.double.image(name)]
+        loop = subprocess.run(line, check=True, capture_output=True, text=True).stdout.strip()
+        return lambda: subprocess.run(["losetup", "-d", loop], check=True)
+
+    return plant
+
+
+def a_lost_stage(machine: Machine) -> Callable[[], object]:
+    place, staged = machine.place(HELD[3]), machine.csi.besides("csi-2")
+    subprocess.run(["umount", staged], check=True)
+    return lambda: subprocess.run(["mount", "--bind", place, staged], check=True)
+
+
+def a_second_stage(machine: Machine) -> Callable[[], object]:
+    staged = machine.csi.besides("csi-2")
+    subprocess.run(["mount", "--bind", staged, staged], check=True)
+    return lambda: subprocess.run(["umount", staged], check=True)
+
+
+def a_lost_target(machine: Machine) -> Callable[[], object]:
+    place, staged = machine.place(HELD[3]), machine.csi.besides("csi-2")
+    subprocess.run(["umount", place], check=True)
+    return lambda: subprocess.run(["mount", "--bind", staged, place], check=True)
+
+
+def a_lost_file(machine: Machine) -> Callable[[], object]:
+    written = Path(machine.place(HELD[3])) / "nonce-3"
+    aside = written.rename(written.with_name("aside"))
+    return lambda: aside.rename(written)
+
+
+def a_sin(machine: Machine) -> Callable[[], object]:
+    append(machine.csi.double.root / "faults.jsonl", "NodeStageVolume: what no right caller asks")
+    return machine.csi.double.forgive
+
+
+def a_place_of(what: str) -> Callable[[Machine], Callable[[], object]]:
+    def plant(machine: Machine) -> Callable[[], object]:
+        place = machine.csi.place(IDLE) if what == "target" else machine.csi.besides(IDLE)
+        place.mkdir()
+        return place.rmdir
+
+    return plant
+
+
 def a_lost_hold(machine: Machine) -> Callable[[], object]:
     path = machine.home.slot("local-2", "local") / "holds" / f"{HOST}.json"
     text = path.read_text()
@@ -136,6 +217,25 @@ PLANTS: dict[str, tuple[Callable[[Machine], Callable[[], object]], str]] = {
     "no mount": (a_lost_mount, "mounts:"),
     "two mounts": (a_second_mount, "mounts:"),
     "a descriptor": (a_descriptor, "descriptors"),
+    "a publication to this node": (a_publication, "csi's attachments"),
+    "a volume that dvdcli does not know": (an_unknown_volume, "half done volumes of csi"),
+    "a volume that the driver does not know": (
+        a_file(lambda machine: f"{machine.csi.besides('odd').parent}/volume.json", '{"status": "made"}'),
+        "half done volumes of csi",
+    ),
+    "half a volume of csi": (
+        a_file(lambda machine: f"{machine.csi.besides('odd').parent}/volume.json", '{"status": "making"}'),
+        "half done volumes of csi",
+    ),
+    "a device of a volume that is idle": (a_device_of(IDLE), "stray devices"),
+    "a second device of a volume": (a_device_of("csi-2"), "stray devices"),
+    "an empty target": (a_place_of("target"), "stray devices"),
+    "an empty staging directory": (a_place_of("staging"), "stray devices"),
+    "nothing staged": (a_lost_stage, "mounts besides"),
+    "staged twice": (a_second_stage, "mounts besides"),
+    "nothing published": (a_lost_target, "mounts:"),
+    "a file that is not there": (a_lost_file, "data is lost"),
+    "a sin": (a_sin, "csi's complaints"),
 }  # fmt: skip
 
 
@@ -151,12 +251,13 @@ def test_a_leak_is_found(check: Check, what: str) -> None:
     check.after_storm()
 
 
-def test_a_file_system_made_anew_is_found(check: Check) -> None:
+@pytest.mark.parametrize("volume", [HELD[1], HELD[3]], ids=["local", "csi"])
+def test_a_file_system_made_anew_is_found(check: Check, volume: Volume) -> None:
     """With the same UUID, as a second mkfs of dvdcli's would give it."""
-    machine, volume = check.machine, HELD[1]
+    machine = check.machine
     assert machine.home.unmount(volume[1], volume[0]).code == 0
     check.ledger.gone(HOST, volume)
-    image = machine.systems["local"].image(volume[1])
+    image = machine.systems[volume[0]].image(volume[1])
     uuid = machine.identity(volume).split()[0]
     assert image is not None
     subprocess.run(["mkfs.ext4", "-q", "-F", "-U", uuid, image], check=True)
@@ -167,4 +268,4 @@ def test_a_file_system_made_anew_is_found(check: Check) -> None:
     assert machine.home.mount(volume[1], volume[0]).code == 0
     assert check.ledger.told(HOST, volume, since)
     with pytest.raises(Violation, match="data is lost"):
-        check.ledger.check_content(1, HOST, volume)
+        check.ledger.check_content(HELD.index(volume), HOST, volume)

@@ -6,23 +6,23 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-# A slave: what is mounted and unmounted on the host from now on is so in here, too.
-_SCRIPT = """
+# In a namespace of one's own: unmount what others have there, and keep what is below $OWN.
+ALONE = """
 cut -d' ' -f5 /proc/self/mountinfo | grep "^$ALL/" | grep -v "^$OWN/" | grep -vx "$OWN" | tac |
 while read -r there; do umount -l "$there" 2>/dev/null; done
-echo
-exec cat
 """
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "ALL": tempfile.gettempdir()}
+# A slave: what is mounted and unmounted on the host from now on is so in here, too.
+_SCRIPT = f"{ALONE}echo\nexec cat"
 
 
 class Elsewhere:
     """The namespace, kept by a process; below the directory *own* everything stays."""
 
     def __init__(self, own: Path) -> None:
-        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "ALL": tempfile.gettempdir(), "OWN": str(own)}
         self.keeper = subprocess.Popen(
             ["unshare", "--mount", "--propagation=slave", "/bin/sh", "-c", _SCRIPT],
-            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={**ENVIRONMENT, "OWN": str(own)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self.keeper.stdout is not None
         assert self.keeper.stdout.readline() == b"\n"

@@ -166,6 +166,9 @@ class Ledger:
             with self.lock:
                 self.written[worker, volume] = removals, nonce
             return
+        self._find(name, volume, place, expected)
+
+    def _find(self, name: str, volume: Volume, place: int, expected: str) -> None:
         try:
             with open(os.open(name, os.O_RDONLY, dir_fd=place)) as file:
                 found = file.read()
@@ -174,6 +177,16 @@ class Ledger:
         if found != expected:
             raise Violation(f"{volume}: {expected!r} was written to it, and {found!r} is there: data is lost")
         self.counts["contents found"] += 1
+
+    def check_written(self, volume: Volume) -> None:
+        """Find everything that anybody ever wrote to the volume, which is mounted, and was not removed meanwhile."""
+        place = os.open(self.machine.place(volume), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for (worker, of), (at, expected) in list(self.written.items()):
+                if of == volume and at == self.removals[volume]:
+                    self._find(f"nonce-{worker}", volume, place, expected)
+        finally:
+            os.close(place)
 
     def check_made(self) -> None:
         """No file system with anything on it was ever made anew."""

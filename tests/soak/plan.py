@@ -7,10 +7,10 @@ the machine: a seed brings back the plan, and most of the time the fault, but no
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-DRIVERS = ("plug", "local", "ebs")
+DRIVERS = ("plug", "local", "ebs", "csi")
 PER_DRIVER = 20
 VOLUMES = tuple((driver, f"{driver}-{number}") for driver in DRIVERS for number in range(PER_DRIVER))
 WORKERS = 16
@@ -19,11 +19,21 @@ ROLES = ("agent",) * 11 + ("operator",) * 4 + ("cron",)
 REMOVABLE = tuple(volume for volume in VOLUMES if volume[1].endswith(("-17", "-18", "-19")))  # at any time, by anyone
 
 KINDS = (
-    "kill", "hang", "restart", "deaf", "throttle", "5xx", "cloud-hang", "full", "EIO", "ENOSPC", "EROFS", "EDQUOT",
-    "read-only", "clock", "unmount", "detach", "reboot",
+    "kill", "hang", "restart", "deaf", "throttle", "5xx", "cloud-hang", "csi-kill", "csi-hang", "csi-slow",
+    "csi-aborted", "csi-unavailable", "csi-lost", "full", "EIO", "ENOSPC", "EROFS", "EDQUOT", "read-only", "clock",
+    "clock-back", "unmount", "detach", "reboot",
 )  # fmt: skip
+# The kinds that are one storage system's: while they last it is asked for more.
+CONCERNS = {
+    **dict.fromkeys(("hang", "restart", "deaf"), "plug"), **dict.fromkeys(("throttle", "5xx", "cloud-hang"), "ebs"),
+    **{kind: "csi" for kind in KINDS if kind.startswith("csi-")},
+}  # fmt: skip
+ANSWERS = frozenset((
+    "throttle", "5xx", "cloud-hang", "csi-hang", "csi-slow", "csi-aborted", "csi-unavailable", "csi-lost",
+))  # fmt: skip
 INJECTED = frozenset(("EIO", "ENOSPC", "EROFS", "EDQUOT"))
 CALLS = "write,rename,fsync,fdatasync,unlink,mkdir,rmdir,ftruncate"
+MOST_KINDS = 5  # in one storm
 SHORTEST, LONGEST = 4.0, 8.0  # seconds of a storm
 
 WEIGHTS = {
@@ -45,6 +55,23 @@ class Step(NamedTuple):
     when: int
     every: int
 
+    def towards(self, drivers: Sequence[str]) -> Step:
+        """Return the step with every second volume one of these *drivers*, if any."""
+        if not drivers:
+            return self
+        volumes = []
+        for driver, name in self.volumes:
+            number = int(name.rpartition("-")[2])
+            leaning = driver if number % 2 else drivers[number // 2 % len(drivers)]
+            volumes.append((leaning, f"{leaning}-{number}"))
+        return self._replace(volumes=tuple(dict.fromkeys(volumes)))
+
+    def choose(self, volumes: Sequence[Volume], drivers: Sequence[str]) -> Volume:
+        """Return one of *volumes*, at every second step one of *drivers*, if any."""
+        favoured = [volume for volume in volumes if volume[0] in drivers]
+        among = favoured if favoured and self.when % 2 else volumes
+        return among[int(self.pick * len(among))]
+
 
 class Storm(NamedTuple):
     """What goes wrong during *seconds*; *seed* is that of the saboteur's choices in it."""
@@ -54,6 +81,11 @@ class Storm(NamedTuple):
     kinds: tuple[str, ...]
     seed: str
 
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """Those that its kinds concern."""
+        return tuple(dict.fromkeys(CONCERNS[kind] for kind in self.kinds if kind in CONCERNS))
+
 
 def storms(seed: int) -> Iterator[Storm]:
     """Return storm after storm without end; every kind comes once before any comes again. Each has kills."""
@@ -61,11 +93,11 @@ def storms(seed: int) -> Iterator[Storm]:
     waiting: list[str] = []
     number = 0
     while True:
-        if len(waiting) < 4:
+        if len(waiting) < MOST_KINDS:
             more = [kind for kind in KINDS if kind not in waiting]
             chosen.shuffle(more)
             waiting += more
-        kinds = [waiting.pop(0) for _ in range(chosen.randint(3, 4))]
+        kinds = [waiting.pop(0) for _ in range(chosen.randint(4, MOST_KINDS))]
         number += 1
         yield Storm(number, chosen.uniform(SHORTEST, LONGEST), tuple(kinds), f"{seed} storm {number}")
 

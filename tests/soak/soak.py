@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.soak import report
@@ -10,11 +11,12 @@ from tests.soak.calls import LONGEST, Calls, Calm
 from tests.soak.check import Check
 from tests.soak.ledger import Ledger, Violation, Watcher
 from tests.soak.plan import KINDS, WORKERS, storms
-from tests.soak.saboteur import Saboteur
+from tests.soak.saboteur import Saboteur, has_hit
 from tests.soak.workers import Worker
 from tests.soak.world import Machine
 from tests.worlds import close_after_failure
 
+ENDING = 8  # workers that let go at once
 NEVER = 1800.0  # seconds after which a kind of fault that has not hit never will
 WHOLE = 100.0  # seconds; who asks for so many wants every kind of fault, however slow the machine is
 
@@ -67,6 +69,7 @@ class Soak:
             if late > NEVER:
                 raise Violation(f"these faults never hit anything: {self.missing()}")
             self.storms, self.kinds = storm.number, storm.kinds
+            self.machine.favoured = storm.drivers
             moments = [time.monotonic()]
             self.calm.open()
             self.saboteur.carry_out(storm, self._is_broken)
@@ -85,9 +88,18 @@ class Soak:
             print(f"storm {storm.number:2} ({', '.join(storm.kinds)}): {took}", flush=True)
 
     def missing(self) -> list[str]:
-        """Return the kinds of faults that have not hit yet."""
+        """Return the kinds of faults that have not hit yet, or not often enough."""
         hits = self.saboteur.hits()
-        return [kind for kind in KINDS if not hits[kind]]
+        return [kind for kind in KINDS if not has_hit(kind, hits)]
+
+    def unproven(self) -> list[str]:
+        """Return what has to have happened for a soak to prove anything, and has not."""
+        happened = {
+            "promises": self.ledger.counts["promises"], "changes of the mount table": self.watcher.changes,
+            "kills": self.saboteur.kills,
+        }  # fmt: skip
+        missing = self.missing() if self.seconds >= WHOLE else []
+        return [*(what for what, count in happened.items() if not count), *missing]
 
     @property
     def losses(self) -> int:
@@ -116,8 +128,10 @@ class Soak:
 
     def _end(self) -> None:
         """Everybody lets go, and nothing is left at all."""
+        began = time.monotonic()
         self.calm.end()
-        left = [each for worker in self.workers for each in worker.give_back()]
+        with ThreadPoolExecutor(ENDING) as pool:
+            left = [each for found in pool.map(Worker.give_back, self.workers) for each in found]
         if left:
             raise Violation(f"these cannot let go: {left}")
         self.check.after_storm()
@@ -125,6 +139,10 @@ class Soak:
         files = self.machine.home.leftovers()
         if rows or files:
             raise Violation(f"left at the end: {rows} {files}")
+        self._look()
+        if unproven := self.unproven():
+            raise Violation(f"this soak proves nothing, for want of {unproven}")
+        print(f"the end: {time.monotonic() - began:.1f} s", flush=True)
 
     def _stop(self) -> None:
         self.calm.end()

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from tests.worlds import EbsWorld
 
 PATIENCE = 120.0  # seconds; what is not over by then never is
+
+
+class Hooks(dict[str, Callable[[str, str], None]]):
+    """What is done when a storage system is asked something, by whom: each gets the request's name and the moment."""
+
+    def __call__(self, name: str, moment: str) -> None:
+        for hook in list(self.values()):
+            hook(name, moment)
 
 
 class System:
@@ -36,6 +45,10 @@ class System:
     def place(self, name: str) -> Path:
         """Return where the volume is to be mounted."""
         raise NotImplementedError
+
+    def besides(self, name: str) -> Path | None:
+        """Return where else it is mounted then, by the system itself; None for nowhere."""
+        return None
 
     def image(self, name: str) -> Path | None:
         """Return the file that has the blocks of the volume; None where nobody can make a file system on it."""
@@ -55,6 +68,10 @@ class System:
 
     def half_done(self) -> list[str]:
         """Return the names of the volumes that a killed call left half made or half removed."""
+        return []
+
+    def strays(self) -> list[str]:
+        """Return what it has on this host, and should not."""
         return []
 
     def can_detach(self) -> bool:
@@ -217,6 +234,8 @@ class Ebs(System):
         self.world, self.ec2 = world, world.ec2
         self.awake = threading.Event()
         self.awake.set()
+        self.hooks = Hooks()
+        self.ec2.before = self.hooks
 
     def options(self, name: str) -> dict[str, str]:
         return {"size": "20", "fsType": "xfs"} if is_xfs(name) else {"size": "1"}
@@ -243,5 +262,5 @@ class Ebs(System):
         self.ec2.wait_idle()
 
     def calm_down(self) -> None:
-        self.ec2.before = lambda action, when: None
+        self.hooks.clear()
         self.awake.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.conftest import Done
@@ -20,6 +20,19 @@ MOST = 6  # containers of one agent
 WITH_A_PATH = 0.3  # of the containers; at this path, below the sandbox
 INSIDE = "data"
 SETTLED = (0, 3)  # what a remove says that has left nothing half done: done, or not there
+
+
+def asked_for(
+    isolator: Isolator, machine: Machine, container: str, volumes: Sequence[Volume], inside: str = ""
+) -> dict[str, Any]:
+    """Return the isolator's request; the first of *volumes* is to be at the path *inside* the sandbox, if any."""
+    found = []
+    for index, (driver, name) in enumerate(volumes):
+        digit = str(index) if index else ""
+        options = ",".join(f"{key}={value}" for key, value in machine.options((driver, name)).items())
+        given = {"NAME": name, "DRIVER": driver, "OPTS": options, "CONTAINERPATH": "" if index else inside}
+        found += [{"name": f"DVDI_VOLUME_{key}{digit}", "value": value} for key, value in given.items() if value]
+    return isolator.request(container, {"variables": found})
 
 
 class Worker:
@@ -46,7 +59,7 @@ class Worker:
                     return
                 try:
                     self._notice_boot()
-                    getattr(self, step.verb.replace(" ", "_"))(step)
+                    getattr(self, step.verb.replace(" ", "_"))(step.towards(self.machine.favoured))
                 finally:
                     self.calm.leave()
         except BaseException as error:
@@ -74,7 +87,7 @@ class Worker:
         for volume in step.volumes:
             self.ledger.perhaps(who, volume)
         inside = INSIDE if step.pick < WITH_A_PATH else ""
-        request = self._request(container, step.volumes, inside)
+        request = asked_for(self.isolator, self.machine, container, step.volumes, inside)
         done = self.calls.run(self.number, ["mount", "--isolator"], request, step)
         if done.code:
             return None
@@ -85,16 +98,6 @@ class Worker:
         if inside:
             self._launch(container, step.volumes[0], done)
         return None
-
-    def _request(self, container: str, volumes: tuple[Volume, ...], inside: str) -> dict[str, Any]:
-        """Return the isolator's request; the first of *volumes* is to be at the path *inside* the sandbox, if any."""
-        found = []
-        for index, (driver, name) in enumerate(volumes):
-            digit = str(index) if index else ""
-            options = ",".join(f"{key}={value}" for key, value in self.machine.options((driver, name)).items())
-            given = {"NAME": name, "DRIVER": driver, "OPTS": options, "CONTAINERPATH": "" if index else inside}
-            found += [{"name": f"DVDI_VOLUME_{key}{digit}", "value": value} for key, value in given.items() if value]
-        return self.isolator.request(container, {"variables": found})
 
     def _launch(self, container: str, volume: Volume, answer: Done) -> None:
         """Carry out the launch message in a mount namespace, and see there what this worker wrote to the volume."""
@@ -142,10 +145,10 @@ class Worker:
         self.calls.run(self.number, ["recover", "--isolator"], request, step)
 
     def mount(self, step: Step) -> None:
-        self._mount(self.own[int(step.pick * len(self.own))], HOST, step)
+        self._mount(step.choose(self.own, self.machine.favoured), HOST, step)
 
     def unmount(self, step: Step) -> None:
-        self._unmount(self.own[int(step.pick * len(self.own))], HOST, step)
+        self._unmount(step.choose(self.own, self.machine.favoured), HOST, step)
 
     def _mount(self, volume: Volume, who: str, step: Step) -> None:
         driver, name = volume
@@ -186,7 +189,7 @@ class Worker:
 
     def remove(self, step: Step) -> None:
         """Destroy a volume of those that are there for it, unless anybody holds it."""
-        driver, name = volume = REMOVABLE[int(step.pick * len(REMOVABLE))]
+        driver, name = volume = step.choose(REMOVABLE, self.machine.favoured)
         self.ledger.removing(volume)
         done = self.calls.run(self.number, ["remove", *flags(name, driver)], step=step)
         self.ledger.removed(volume, done.code in SETTLED)
@@ -212,9 +215,23 @@ class Worker:
 
     def give_back(self) -> list[str]:
         """Let go of everything; return what could not be."""
+        if self.containers:
+            self._let_all_go()
         left = [container for container in sorted(self.containers) if not self._clean(container, None)]
         for who, volume in sorted(self.ledger.holds):
             mine = (who == HOST and volume in self.own) or who == self.name
             if mine and not self._unmount(volume, who, None):
                 left.append(f"{who} on {volume}")
         return left
+
+    def _let_all_go(self) -> None:
+        """Say that no container lives, in one call."""
+        for container, volumes in self.containers.items():
+            for volume in volumes:
+                self.ledger.perhaps(self.hold_of(container), volume)
+        done = self.calls.run(self.number, ["recover", "--isolator"], self.isolator.envelope(containers=[], orphans=[]))
+        if done.code == 0:
+            for container, volumes in self.containers.items():
+                for volume in volumes:
+                    self.ledger.gone(self.hold_of(container), volume)
+            self.containers.clear()

@@ -183,7 +183,12 @@ class Maker:
 
     def _send(self, entry: Entry) -> Entry:
         was_there = self._catalogue.load(entry.name) is not None
-        self._catalogue.save(entry)
+        try:
+            self._catalogue.save(entry)
+        except OSError:
+            if not was_there:
+                self._forget(entry.name)
+            raise
         try:
             with output.step(f"making volume {entry.name}", self._driver.deadline):
                 answer = self._driver.controller.call("CreateVolume", f"volume {entry.name}", **entry.request)
@@ -198,6 +203,13 @@ class Maker:
         entry.take(answer.volume)
         self._catalogue.save(entry)
         return entry
+
+    def _forget(self, name: str) -> None:
+        """Drop the entry of a request that was never sent, where the file system lets us."""
+        try:
+            self._catalogue.drop(name)
+        except OSError as error:
+            output.debug(f"the entry of volume {name} stays: {error}")
 
     def _compare(self, entry: Entry, wanted: Wanted) -> None:
         """Raise UsageError where the volume of *entry*, which is there, is not as *wanted*."""

@@ -128,6 +128,10 @@ class CsiProvider(CsiTerms):
         check_name(name)
         self._maker.complete(name)
 
+    def abandon(self, name: str) -> None:
+        """Finish what a killed create has begun: its volume has a name here then, or is not there."""
+        self.tidy(name)
+
     def resize(self, name: str, options: Mapping[str, str]) -> None:
         """Make the volume larger, and its file system where it is mounted here: else at the next mount."""
         entry = self._find(name)

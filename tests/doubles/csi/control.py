@@ -67,6 +67,7 @@ class Control:
         self.replies: dict[str, deque[Instead | None]] = {}
         self.always: dict[str, Instead] = {}
         self.before: Callable[[str, str], None] = lambda rpc, moment: None
+        self.choose: Callable[[str], Instead | None] = self.always.get  # of a call that nothing was said of by `next`
         self.moments: list[tuple[str, str, str]] = []  # node, call, moment
         self.failures: list[str] = []
         self.working = 0
@@ -120,7 +121,7 @@ class Control:
                 self.moments.append((said["node"], rpc, moment))
                 if moment == "before":
                     queue = self.replies.get(rpc)
-                    instead = queue.popleft() if queue else self.always.get(rpc)
+                    instead = queue.popleft() if queue else self.choose(rpc)
             self.before(rpc, moment)
             told = instead.told() if instead and instead.at == moment else {}
             line.sendall(json.dumps(told).encode() + b"\n")
