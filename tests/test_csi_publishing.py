@@ -42,7 +42,8 @@ def test_a_host_that_gets_another_id_is_detached_by_the_one_it_had(cluster, mach
     driver.control.always["NodeGetInfo"] = Answer(node_id=renamed)
     driver.next("NodeStageVolume", Fail("INTERNAL"))  # the double's node has nothing that its other one was given
     assert machine.csi("mount").code == FAILURE
-    assert [call["request"]["node_id"] for call in driver.calls if call["rpc"] == "ControllerPublishVolume"][1] == renamed
+    attached = [call["request"]["node_id"] for call in driver.calls if call["rpc"] == "ControllerPublishVolume"]
+    assert attached[1] == renamed
     assert driver.named("v").published == {}
     assert machine.leftovers() == []
 
