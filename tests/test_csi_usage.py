@@ -66,7 +66,7 @@ def test_what_is_opened_while_a_driver_is_slow_to_unpublish_is_seen(machine):
             time.sleep(1.1)  # what was looked at is that old by then
 
     machine.host.driver.before = before
-    refused(machine.csi("unmount", "v", "--timeout=4"), IN_USE, f"pid {os.getpid()}", "staging/file")
+    refused(machine.csi("unmount", "v", "--timeout=14"), IN_USE, f"pid {os.getpid()}", "staging/file")
     assert asked(machine) == ["NodeUnpublishVolume"]
     assert opened[0].read() == "kept"
     opened[0].close()

@@ -303,6 +303,7 @@ def test_supervised_it_is_back_by_itself(bench):
     bench.driver.next("CreateVolume", Die())
     with bench.refused(Code.UNAVAILABLE, sin=False):
         bench.create()
+    wait_until(lambda: bench.plugin.starts == 3)  # by itself
     bench.create()
     assert len(bench.driver.volumes) == 1
 

@@ -98,7 +98,11 @@ class Plugin:
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         process.wait()
         if self.wanted and process is self.process:
-            self.start()
+            try:
+                self.start()
+            except (AssertionError, ValueError):
+                if self.wanted:
+                    raise  # else it was stopped as it started
 
 
 class Driver:
