@@ -59,12 +59,12 @@ class Connection:
             most = bounded.LONGEST_ANSWER >> 20
             raise AgentError(f"{url} answered with over {most} MiB", "see what listens there") from error
         except requests.exceptions.SSLError as error:
-            raise AgentError(f"{self.url} cannot be trusted: {_reason(error)}", "see ca_file in [agent]") from error
+            raise AgentError(f"{self.url} cannot be trusted: {bounded.why(error)}", "see ca_file in [agent]") from error
         except requests.exceptions.ConnectionError as error:
             hint = "see that the agent runs, and that --agent or url in [agent] is its URL"
-            raise AgentError(f"{url} cannot be asked: {_reason(error)}", hint) from error
+            raise AgentError(f"{url} cannot be asked: {bounded.why(error)}", hint) from error
         except requests.exceptions.RequestException as error:
-            raise AgentError(f"{url}: {_reason(error)}", "see what listens there") from error
+            raise AgentError(f"{url}: {bounded.why(error)}", "see what listens there") from error
         except (OSError, ValueError) as error:  # a CA or certificate that is not there, a host that is no name
             raise UsageError(f"{self.url}: {error}", "see [agent] in the configuration file") from error
         if answer is None:
@@ -123,15 +123,3 @@ def _is_ours(family: int, address: Any) -> bool:
     except OSError:
         return False
     return True
-
-
-def _reason(error: BaseException) -> str:
-    """Return the innermost reason: requests wraps urllib3's, which wraps the system's."""
-    inner: Any = error
-    while True:
-        following = getattr(inner, "reason", None) or next(iter(getattr(inner, "args", ())), None)
-        if not isinstance(following, BaseException):
-            following = inner.__cause__ if isinstance(inner.__cause__, OSError) else None
-        if following is None:
-            return str(getattr(inner, "strerror", None) or inner)
-        inner = following

@@ -72,3 +72,23 @@ def within(seconds: float, function: Callable[[], T]) -> T | None:
     if failures:
         raise failures[0]
     return done[0] if done else None
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return the innermost reason of *error*: requests wraps urllib3's, which wraps the system's."""
+    inner = error
+    while True:
+        following: Any = getattr(inner, "reason", None)
+        if not isinstance(following, BaseException):  # OpenSSL's own errors have a text there
+            following = next((each for each in inner.args if isinstance(each, BaseException)), None)
+        if following is None and isinstance(inner.__cause__, OSError):
+            following = inner.__cause__
+        if following is None:
+            return inner
+        inner = following
+
+
+def why(error: BaseException) -> str:
+    """Return the innermost reason of *error* in the system's words."""
+    inner = innermost(error)
+    return str(getattr(inner, "strerror", None) or inner)

@@ -249,4 +249,4 @@ def wrong(path: str, what: str, hint: str = "") -> DvdcliError:
 
 def _check_owner(path: str, status: os.stat_result) -> None:
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-        raise wrong(path, "others can write it", "chown root it and chmod go-w it")
+        raise wrong(path, "others can write it", f"chown root {path} and chmod go-w it")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dvdcli import lifecycle, output
 from dvdcli.clock import Deadline
 from dvdcli.errors import Exit
-from dvdcli.volume import Volume, parse_options
+from dvdcli.volume import Volume, called, parse_options
 
 _VALUES = ("--volumedriver", "--volumename", "--volumeopts")
 _EXPLICIT = ("--explicitcreate", "--explicitCreate")
@@ -72,7 +72,7 @@ def run(call: Call) -> int:
         else:
             others = lifecycle.unmount(volume, hold, Deadline(lifecycle.UNMOUNT_TIMEOUT))
             if others:
-                output.tell(f"{volume} stays mounted: {', '.join(others)} still need it")
+                output.tell(f"{volume} stays mounted, for {called(others)}")
     except BaseException as error:  # the one place where this door's errors become an exit code
         return output.report(what, error)
     return Exit.DONE

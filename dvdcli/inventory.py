@@ -6,7 +6,7 @@ from dvdcli import output, providers
 from dvdcli.config import Config
 from dvdcli.errors import InUseError, NotFoundError, TryAgainError, UsageError
 from dvdcli.state import State, boot_id, look_again
-from dvdcli.volume import Volume
+from dvdcli.volume import Volume, called
 from dvdcli.work import PATIENCE, Work
 
 TYPE_CHECKING = False
@@ -102,7 +102,7 @@ def remove(volume: Volume, deadline: Deadline) -> None:
         work = Work(slot, deadline)
         if work.record is not None:
             if work.holds and not work.is_of_older_boot:
-                users = ", ".join(sorted(work.holds))
+                users = called(sorted(work.holds))
                 raise InUseError(f"the volume {volume} is mounted for {users}", "unmount it first")
             slot.mark_if_possible()
             if not work.finish():

@@ -7,7 +7,7 @@ from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, Exit, NewerError, TryAgainError, from_os_error
 from dvdcli.linux import files
 from dvdcli.state import State, boot_id
-from dvdcli.volume import MOUNTED, MOUNTING
+from dvdcli.volume import MOUNTED, MOUNTING, called
 from dvdcli.work import Work
 
 TYPE_CHECKING = False
@@ -143,12 +143,12 @@ def _finish(slot: Slot, deadline: Deadline) -> Outcome | None:
         if not slot.look_only:
             slot.holds.sweep()
             slot.unmark()
-        return Outcome(str(slot), VERIFIED, f"mounted for {', '.join(sorted(keep))}")
+        return Outcome(str(slot), VERIFIED, f"mounted for {called(sorted(keep))}")
     if not slot.look_only:
         if record.adding:
             slot.holds.drop(record.adding)
         work.forward("", explicit=True)
-    return Outcome(str(slot), COMPLETED, f"mounted for {', '.join(sorted(keep))}")
+    return Outcome(str(slot), COMPLETED, f"mounted for {called(sorted(keep))}")
 
 
 def _without_record(work: Work) -> Outcome | None:

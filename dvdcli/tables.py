@@ -6,6 +6,7 @@ import os
 
 from dvdcli import output
 from dvdcli.errors import visible
+from dvdcli.volume import called
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def cells(rows: list[dict[str, Any]], wide: bool) -> tuple[list[str], list[list[
         [
             row["driver"], row["name"], row["status"], age(row["age"]), size(row["size"]), use(row),
             row["device"] or "", *([row["file_system"] or "", row["failure"]] if wide else []),
-            row["mountpoint"], holders(row["holds"]),
+            row["mountpoint"], called(row["holds"]),
         ]
         for row in rows
     ]  # fmt: skip
@@ -57,7 +58,7 @@ def view(told: dict[str, Any]) -> str:
     record, row, provider = told["record"], told["row"] or {}, told["provider"]
     lines: list[tuple[str, str]] = [("volume", f"{told['driver']}/{told['name']}")]
     if record:
-        held = [f"{holders([hold['who']])} (for {age(hold['age']) or 'an unknown time'})" for hold in told["holds"]]
+        held = [f"{called([hold['who']])} (for {age(hold['age']) or 'an unknown time'})" for hold in told["holds"]]
         lines += [
             ("status", row["status"]),
             ("mountpoint", record["path"]),
@@ -77,11 +78,6 @@ def view(told: dict[str, Any]) -> str:
     lines.append(("driver says", provider["error"] or ", ".join(filter(None, (exists, where, provider["said"])))))
     lines += [("disagreement", text) for text in told["disagreements"]]
     return "\n".join(f"{f'{name}:':<14}{visible(text)}" for name, text in lines if text)
-
-
-def holders(holds: list[str]) -> str:
-    """Return who holds a volume, as people call them."""
-    return ", ".join(hold.removeprefix("name:") for hold in holds)
 
 
 def age(seconds: float | None) -> str:

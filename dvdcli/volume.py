@@ -173,6 +173,11 @@ def _volume_in(data: dict[str, Any]) -> Volume:
     return Volume(driver, name)
 
 
+def called(holds: Iterable[str]) -> str:
+    """Return who *holds* are, as people call them: a name stands for itself."""
+    return ", ".join(hold.removeprefix("name:") for hold in holds)
+
+
 def check_name(name: str, what: str) -> str:
     """Return *name* if anything can be called so; *what* it is goes into the UsageError if not."""
     if name.isascii() and name.isprintable() and 0 < len(name) <= LONGEST_NAME:

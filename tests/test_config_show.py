@@ -214,8 +214,8 @@ def test_check_of_files_that_others_can_write(home):
     path.chmod(0o666)
     home.config.write_text("")
     home.config.chmod(0o620)
-    hint = "others can write it; chown root it and chmod go-w it"
-    wrong(home, f"config check: {home.config}: {hint}", f"config check: {path}: {hint}")
+    said = "config check: {0}: others can write it; chown root {0} and chmod go-w it"
+    wrong(home, said.format(home.config), said.format(path))
 
 
 def test_check_of_the_variables(home):

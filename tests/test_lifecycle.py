@@ -199,7 +199,7 @@ def test_killed_mounting_with_another_hold_is_completed_by_recover(home):
     assert "completed" in home.recover("--dry-run").out
     assert plugin.mounted() == []
     done = home.recover()
-    assert (done.code, done.out) == (0, "plug/v: completed (mounted for name:a)\n")
+    assert (done.code, done.out) == (0, "plug/v: completed (mounted for a)\n")
     assert plugin.mounted() == ["v"]
     assert home.mounts()[0]["holds"] == ["name:a"]
 
@@ -209,7 +209,7 @@ def test_mounted_with_a_marker_left_is_verified_by_recover(home):
     home.mount()
     (home.state / "boot").write_text("")
     (home.state / "pending" / "plug" / "v").touch()
-    assert home.recover().out == "plug/v: verified (mounted for name:host)\n"
+    assert home.recover().out == "plug/v: verified (mounted for host)\n"
     assert home.recover().out == ""
     plugin.reboot()
     (home.state / "pending" / "plug" / "v").touch()
@@ -383,7 +383,7 @@ def test_removing_what_is_mounted_is_refused(home):
     plugin = home.plugin()
     home.mount()
     done = home.run("remove", *flags())
-    assert (done.code, "mounted for name:host" in done.err) == (4, True)
+    assert (done.code, "mounted for host" in done.err) == (4, True)
     assert "v" in plugin.volumes
     home.unmount()
     assert home.run("remove", *flags()).code == 0

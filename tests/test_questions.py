@@ -53,7 +53,7 @@ def test_forget_drops_the_record_and_touches_no_storage(home: Home) -> None:
     assert "--yes" in refused(home.run("forget", "plug/a/v"), USAGE)
     calls = len(plugin.calls)
     shown = on_terminal(home, "forget", "plug/a/v", typed="n\n", code=FAILURE)
-    assert "Forget plug/a/v, held by name:host?" in shown
+    assert "Forget plug/a/v, held by host?" in shown
     assert len(home.mounts()) == 1
     done = home.run("forget", "plug/a/v", "--yes")
     assert (done.code, done.out, done.err) == (0, "", "")

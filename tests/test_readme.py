@@ -36,3 +36,11 @@ def test_the_examples_run_as_they_stand(home):
     assert len(found) == README.count("\n\n    $ "), "one that the runner does not see"
     assert found
     examples.run(home, found)
+
+
+def test_the_changelog_has_the_groups_of_its_format():
+    text = (Path(__file__).parents[1] / "CHANGELOG.md").read_text()
+    for release in text.split("\n## ")[1:]:
+        groups = re.findall(r"^### (.*)$", release, re.MULTILINE)
+        known = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+        assert groups == [group for group in known if group in groups], "each once, in this order"

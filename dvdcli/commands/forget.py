@@ -12,7 +12,7 @@ from dvdcli.commands.base import YES, command, confirm
 from dvdcli.errors import DvdcliError, Exit, UsageError
 from dvdcli.flags import TALK, Asked, completed_by, timeout_option
 from dvdcli.state import State
-from dvdcli.volume import Volume
+from dvdcli.volume import Volume, called
 
 TIMEOUT = 10.0
 
@@ -59,6 +59,6 @@ def _consequences(volume: Volume) -> str:
     if record is None:
         return ""
     row = listing.row_of(slot, record)
-    held = f", held by {', '.join(row['holds'])}" if row["holds"] else ""
+    held = f", held by {called(row['holds'])}" if row["holds"] else ""
     stays = f", which stays mounted at {row['mountpoint']}" if row["device"] else ""
     return f"{held}{stays}"

@@ -9,7 +9,7 @@ from dvdcli.clock import Deadline
 from dvdcli.commands.base import command
 from dvdcli.errors import Exit
 from dvdcli.flags import FLAGS, HOLD, ISOLATOR, TALK, Asked, timeout_option
-from dvdcli.volume import check_name
+from dvdcli.volume import called, check_name
 
 
 @command(
@@ -26,5 +26,5 @@ def command_(hold: str, timeout: float, **flags: Any) -> int:
     who = lifecycle.hold_name(check_name(hold, "hold's name"))
     others = lifecycle.unmount(volume, who, Deadline(timeout))
     if others:
-        output.tell(f"{volume} stays mounted: {', '.join(others)} still need it")
+        output.tell(f"{volume} stays mounted, for {called(others)}")
     return Exit.DONE

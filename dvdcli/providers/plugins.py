@@ -65,7 +65,7 @@ def _check_owner(directory: str) -> None:
     """Raise DvdcliError where anybody can put plugins into *directory*: what they answer, root mounts."""
     status = os.stat(directory)
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o002:
-        raise DvdcliError(f"{directory}: anybody can put plugins there", "chown root it and chmod o-w it")
+        raise DvdcliError(f"{directory}: anybody can put plugins there", f"chown root {directory} and chmod o-w it")
 
 
 def _is_socket(path: str) -> bool:

@@ -205,7 +205,7 @@ class Gateway:
         except requests.exceptions.ConnectTimeout as error:
             raise _NotSentError(f"{self._endpoint} takes no connection", "see that the gateway runs") from error
         except requests.exceptions.RequestException as error:
-            raise TryAgainError(f"{self._endpoint}: {_innermost(error)}", "see that the gateway runs") from error
+            raise TryAgainError(f"{self._endpoint}: {bounded.why(error)}", "see that the gateway runs") from error
         except OSError as error:
             raise DvdcliError(f"{self._endpoint}: {error}", "see ca_file") from error
         if reply is None:
@@ -217,7 +217,7 @@ class Gateway:
         """Return what a failure of TLS means: a connection that ends in it is a gateway that goes, and no impostor."""
         import ssl
 
-        inner = _innermost(error)
+        inner = bounded.innermost(error)
         if isinstance(inner, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return TryAgainError(f"{self._endpoint}: {inner}", "see that the gateway runs")
         if isinstance(inner, ssl.SSLError) and not isinstance(inner, ssl.SSLCertVerificationError):
@@ -255,18 +255,6 @@ def _basic(user: str, secret: str) -> str:
     import base64
 
     return f"Basic {base64.b64encode(f'{user}:{secret}'.encode()).decode()}"
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """Return the innermost reason: requests wraps urllib3's, which wraps the system's."""
-    inner = error
-    while True:
-        following: Any = getattr(inner, "reason", None)
-        if not isinstance(following, BaseException):  # OpenSSL's own errors have a text there
-            following = next((each for each in inner.args if isinstance(each, BaseException)), None)
-        if not isinstance(following, BaseException):
-            return inner
-        inner = following
 
 
 def _json(reply: Any) -> Any:

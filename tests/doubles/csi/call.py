@@ -66,7 +66,8 @@ class Talk:
         try:
             self.line.sendall(text)
         except BrokenPipeError:  # seen once, on a busy machine: it was taken by nobody
-            if self.told or not (self.line := self._connect()):
+            self.line = self._connect()
+            if self.told or not self.line:
                 raise
             self.line.sendall(text)
         self.told += 1
