@@ -35,7 +35,7 @@ PARTS = ["sample"] if LEVEL == "sample" else [f"{mode} {n}" for mode in MODES fo
 MOST = {"docker": (2, 0, 2, 1, 1), "directory": (1, 0, 1, 1, 0), "local": (1, 2, 1, 1, 0)}
 FAILED = (0, 1, 5, 6)
 # How often these are called depends on when an answer comes.
-VARYING = ("poll", "recvfrom", "sendto", "write", "futex", "wait4", "ioctl", "openat")
+VARYING = ("poll", "recvfrom", "sendto", "recvmsg", "sendmsg", "write", "futex", "wait4", "ioctl", "openat")
 # These read the mount table, whose length is other tests' affair.
 READERS = ("mount", "umount")
 
