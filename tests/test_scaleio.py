@@ -303,7 +303,7 @@ def test_an_mdm_failover_is_waited_out(machine, gateway):
     gateway.failover(2)
     assert machine.scaleio("unmount").code == 0
     gateway.failover(1000)
-    refused(machine.scaleio("mount", "v", "--timeout=2"), TRY_AGAIN, "503")
+    refused(machine.scaleio("mount", "v", "--timeout=8"), TRY_AGAIN, "503")
     gateway.failover(0)
     assert machine.run("recover").code == 0
 
