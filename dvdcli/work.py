@@ -156,7 +156,7 @@ class Work:
             self.take(adding)
 
     def _mount(self) -> Mounted:
-        """Let the provider mount the volume; what it was not refused in so many words can still come about."""
+        """Let the provider mount the volume. One that it does not refuse in so many words may still come about."""
         record = self.known()
         unheard, self._unsure = self._unsure, True
         try:
