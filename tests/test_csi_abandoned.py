@@ -11,7 +11,6 @@ import subprocess
 
 import pytest
 
-from tests.csi import Cluster
 from tests.doubles.csi import Fail
 from tests.gate import flags
 from tests.walk import needs_strace
@@ -19,13 +18,6 @@ from tests.walk import needs_strace
 pytestmark = pytest.mark.root
 SIZE = "--volumeopts=size=16M"
 TRY_AGAIN = 5
-
-
-@pytest.fixture
-def cluster(command):
-    cluster = Cluster(command)
-    yield cluster
-    cluster.close()
 
 
 @pytest.fixture

@@ -8,24 +8,12 @@ import subprocess
 import pytest
 
 from dvdcli.linux import mountinfo
-from tests.csi import FAILURE, IN_USE, TRY_AGAIN, Cluster, refused
+from tests.csi import FAILURE, IN_USE, TRY_AGAIN, refused
 from tests.doubles.csi import Answer, Fail, Hang
 from tests.gate import flags
 
 pytestmark = pytest.mark.root
 SIZE = "--volumeopts=size=16M"
-
-
-@pytest.fixture
-def cluster(command):
-    cluster = Cluster(command)
-    yield cluster
-    cluster.close()
-
-
-@pytest.fixture
-def driver(cluster):
-    return cluster.driver
 
 
 @pytest.fixture
