@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from dvdcli.linux import mountinfo
@@ -25,6 +26,11 @@ IS_ROOT = os.geteuid() == 0
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")
 # In a chroot it is none, and what is mounted in a namespace of a test's own cannot be kept from the host.
 ROOT_IS_A_MOUNT = any(mount.path == "/" for mount in mountinfo.read())
+
+
+# By default a test fails whose input once took 200 ms, or is slow to make.
+hypothesis.settings.register_profile("slow", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("slow")
 
 
 def pytest_configure() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dvdcli import cli, hook, lifecycle, output
@@ -95,7 +95,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
         yield doors
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=600)
 @given(command_lines())
 @example(["mount", "--volumedriver=d", "--volumename=v", "--explicitcreate", "false"])
 @example(["mount", "--volumedriver", "--volumename", "--volumename", "--volumedriver"])
@@ -119,7 +119,7 @@ def test_the_hook_declines_a_call_or_reads_it_as_click_does(doors: Doors, argv: 
         assert call.verb == "unmount" or by_click[1][0][4] is call.explicit
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(command_lines(), st.sampled_from(VERBS))
 def test_whatever_the_hook_declines_click_carries_out_or_refuses_in_good_order(
     doors: Doors, argv: list[str], verb: str
