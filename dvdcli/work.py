@@ -212,6 +212,7 @@ class Work:
             from dvdcli import claims
 
             claims.drop_of(self.slot, record, Deadline(UNDO_TIMEOUT))
+            self._claimed = ""
         self.slot.clear()
         self.record = self._provider = None
         self._intended = self._unsure = False
