@@ -115,7 +115,7 @@ class StorageTrouble:
 
     def _csi_slow(self, chosen: random.Random) -> None:
         """Take seconds, before a call is carried out, or before it is answered."""
-        self._instead(chosen, "csi-slow", lambda dice: Slow(dice.uniform(0.1, 3.0), act=dice.random() < 0.5))
+        self._instead(chosen, "csi-slow", lambda dice: Slow(dice.uniform(0.1, 1.5), act=dice.random() < 0.5))
 
     def _csi_aborted(self, chosen: random.Random) -> None:
         self._instead(chosen, "csi-aborted", lambda dice: Fail("ABORTED", "another operation is pending"))
