@@ -149,20 +149,14 @@ def release(who: str, volumes: Sequence[Volume], deadline: Deadline) -> list[str
             raise
         except (DvdcliError, OSError) as error:
             pending.append(f"{volume}: {error}")
-            let_go(state, volume, who)
+            slot = state.slot(volume)
+            if slot.holds.has(who):
+                slot.let_go(who)
 
     for failure in parallel.each(one, volumes):
         if failure is not None:
             raise failure
     return pending
-
-
-def let_go(state: State, volume: Volume, who: str) -> None:
-    """Drop a hold without the volume's lock, and leave what follows from it to recover. Raises OSError."""
-    slot = state.slot(volume)
-    if slot.holds.has(who):
-        slot.mark_if_possible()
-        slot.holds.drop(who)
 
 
 def unmount(request: Request) -> list[str]:
@@ -247,8 +241,7 @@ def drop_dead(who: str, container: Container, still: Callable[[], bool] = lambda
             if slot.is_newer():
                 newer.append(f"{volume} is on record by a newer dvdcli")
             elif slot.exists():
-                slot.mark_if_possible()
-                slot.holds.drop(who)
+                slot.let_go(who)
         if not newer:
             container.erase()
     finally:

@@ -1,7 +1,7 @@
 """What waits for recover: the volumes with a marker, the places half removed, and once in each boot every record.
 
     pending/<driver>/<name>          an empty marker for each volume that needs recover
-    pending/<driver>/.<name>.<pid>   the same while the volume's directory is being removed
+    pending/<driver>/.<name>.<pid>   the same while the volume's directory, or its marker, is being removed
     boot                             the boot whose first recover has looked at every record
     boot.new                         the boot whose first recover is at it
 """
@@ -27,14 +27,16 @@ def slots(state: State) -> Iterator[Slot]:
     return state.slots("pending")
 
 
-def finish_removals(state: State) -> None:
-    """Finish the removals of places that were begun, where nobody is at work on them."""
+def finish_removals(state: State, boot: str) -> None:
+    """Finish the removals of places and of markers that were begun, where nobody is at work on them."""
     for slot, marker in _going(state):
         try:
             if slot.exists():
                 lock = slot.acquire(Deadline(0.0))
                 try:
                     slot.erase_if_empty()
+                    if slot.is_idle(boot):
+                        slot.mark()
                 finally:
                     lock.release()
             files.unlink(marker)

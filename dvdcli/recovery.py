@@ -83,7 +83,7 @@ def recover(deadline: Deadline, dry_run: bool = False) -> Iterator[Outcome]:
                 yield outcome
     if dry_run:
         return
-    pending.finish_removals(state)
+    pending.finish_removals(state, boot)
     if first:
         pending.looked(state, _sweep_claims(state) and whole)
 
@@ -142,12 +142,15 @@ def _finish(slot: Slot, deadline: Deadline) -> Outcome | None:
     if work.is_proven():
         if not slot.look_only:
             slot.holds.sweep()
-            slot.unmark()
+            if not slot.unmark_held(work.boot):
+                return _finish(slot, deadline)
         return Outcome(str(slot), VERIFIED, f"mounted for {called(sorted(keep))}")
     if not slot.look_only:
         if record.adding:
             slot.holds.drop(record.adding)
         work.forward("", explicit=True)
+        if slot.is_idle(work.boot):
+            return _finish(slot, deadline)  # who held it has let go meanwhile
     return Outcome(str(slot), COMPLETED, f"mounted for {called(sorted(keep))}")
 
 

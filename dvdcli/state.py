@@ -236,6 +236,40 @@ class Slot:
         """Remove the marker."""
         files.unlink(self.marker)
 
+    def let_go(self, who: str) -> None:
+        """Drop a hold without the lock, and leave what follows from it to recover. Raises OSError.
+
+        Who has the lock can be about to remove the marker, for that hold's sake: it is there again afterwards.
+        """
+        self.mark_if_possible()
+        self.holds.drop(who)
+        if not self.is_marked():
+            self.mark_if_possible()
+
+    def unmark_held(self, boot: str) -> bool:
+        """Remove the marker of a volume that is held; return False, and leave one, where nobody holds it any more.
+
+        The other side of let_go(): the holds are read when the marker has gone, which has a name of ours until then.
+        """
+        going = self._set_aside_marker()
+        if not going:
+            self.unmark()
+        held = bool(self.holds.valid(boot))
+        if not held:
+            self.mark_if_possible()
+        if going:
+            files.unlink(going)
+        return held
+
+    def _set_aside_marker(self) -> str:
+        """Give the marker a name of this process, and return its path; "" where there is none, or no space for it."""
+        going = f"{os.path.dirname(self.marker)}/.{os.path.basename(self.marker)}.{os.getpid()}"
+        try:
+            os.rename(self.marker, going)
+        except OSError:
+            return ""
+        return going
+
     def clear(self) -> None:
         """Remove the record and the holds; the lock and its file stay, for what this call does next. Raises OSError."""
         files.unlink(f"{self.directory}/record.json")
@@ -250,11 +284,7 @@ class Slot:
         self.clear()
         files.remove_directory(self.holds.directory)
         # Once the lock is gone the marker can be the next one's, so it gets a name of ours as long as we hold it.
-        going = f"{os.path.dirname(self.marker)}/.{os.path.basename(self.marker)}.{os.getpid()}"
-        try:
-            os.rename(self.marker, going)
-        except OSError:
-            going = ""
+        going = self._set_aside_marker()
         try:
             self.unmark()  # where there is no space for another name
             files.unlink(f"{self.directory}/lock")
@@ -265,6 +295,10 @@ class Slot:
             if not going:
                 look_again(self.root)
             raise
+
+    def is_idle(self, boot: str) -> bool:
+        """Return whether the volume is on record, and nobody holds it."""
+        return os.path.lexists(f"{self.directory}/record.json") and not self.holds.valid(boot)
 
     def erase_if_empty(self) -> None:
         """Remove the directory that a lock alone needed. Its lock is held. Raises OSError."""

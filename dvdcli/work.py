@@ -130,7 +130,10 @@ class Work:
         record.status, record.adding, record.failure, record.fresh = MOUNTED, "", "", False
         record.path, record.handle, record.within = mounted.path, mounted.handle, mountinfo.within(mounted.path)
         self.slot.save(record, intent=False)
-        self.slot.unmark()
+        if adding:
+            self.slot.unmark()
+        else:
+            self.slot.unmark_held(self.boot)
         return record.path
 
     def _is_missing(self, explicit: bool | None) -> bool:
@@ -212,6 +215,7 @@ class Work:
             from dvdcli import claims
 
             claims.drop_of(self.slot, record, Deadline(UNDO_TIMEOUT))
+            self._claimed = ""
         self.slot.clear()
         self.record = self._provider = None
         self._intended = self._unsure = False

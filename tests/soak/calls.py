@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import tempfile
@@ -191,10 +192,11 @@ class Calls:
 
 def descendants(pid: int) -> list[int]:
     found = []
-    for task in Path("/proc").glob(f"{pid}/task/*/children"):
-        try:
-            for child in task.read_text().split():
-                found += [int(child), *descendants(int(child))]
-        except OSError:
-            continue
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            children = Path(f"/proc/{pid}/task/{task}/children").read_text()
+            for child in map(int, children.split()):
+                found += [child, *descendants(child)]
+    except OSError:
+        pass  # it ends at this moment
     return found

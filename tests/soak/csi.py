@@ -152,8 +152,8 @@ class Csi(System):
                     plugin.stop()
                     struck.append(plugin)
 
-        self.hooks["csi-kill"] = strike
         while not struck and not over.is_set():
+            self.hooks["csi-kill"] = strike  # which a reboot takes out
             over.wait(0.02)
         with self.processes:
             self.hooks.pop("csi-kill", None)

@@ -102,7 +102,7 @@ class Saboteur(StorageTrouble):
             self._empty()
 
     def _read_only(self, chosen: random.Random) -> None:
-        while self._pause(chosen, BETWEEN / 2):
+        while self._pause(chosen, 3 * BETWEEN):  # nobody gets in meanwhile
             if self._read_only_between_calls():
                 self.counts["read-only"] += 1
             self._pause(chosen, BETWEEN)

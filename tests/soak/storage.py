@@ -8,6 +8,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
+from typing import TypeVar
 
 from tests.doubles.csi import Drop, Fail, Instead, Slow
 from tests.doubles.ec2.errors import Error
@@ -15,6 +16,8 @@ from tests.doubles.plugin import Reply
 from tests.soak.csi import Csi
 from tests.soak.systems import Ebs
 from tests.soak.world import Machine
+
+T = TypeVar("T")
 
 BETWEEN = 0.7  # seconds, on average
 OFTEN = 0.4  # of the requests, while something is wrong with them
@@ -70,9 +73,7 @@ class StorageTrouble:
             if when in moments and self._hits(kind, dice):
                 raise error
 
-        self.machine.ebs.hooks[kind] = before
-        self.over.wait()
-        self.machine.ebs.hooks.pop(kind, None)
+        self._keep(chosen, self.machine.ebs.hooks, kind, before)
 
     def _cloud_hang(self, chosen: random.Random) -> None:
         """Let requests wait, some of them when they have been carried out."""
@@ -85,8 +86,8 @@ class StorageTrouble:
                     self.counts[kind] += 1
                 system.awake.wait(60)
 
-        system.hooks[kind] = before
         while self._pause(chosen, BETWEEN / 2):
+            system.hooks[kind] = before
             system.awake.clear()
             self._pause(chosen, 2.0)
             system.awake.set()
@@ -115,7 +116,7 @@ class StorageTrouble:
 
     def _csi_slow(self, chosen: random.Random) -> None:
         """Take seconds, before a call is carried out, or before it is answered."""
-        self._instead(chosen, "csi-slow", lambda dice: Slow(dice.uniform(0.1, 3.0), act=dice.random() < 0.5))
+        self._instead(chosen, "csi-slow", lambda dice: Slow(dice.uniform(0.1, 1.5), act=dice.random() < 0.5))
 
     def _csi_aborted(self, chosen: random.Random) -> None:
         self._instead(chosen, "csi-aborted", lambda dice: Fail("ABORTED", "another operation is pending"))
@@ -128,7 +129,11 @@ class StorageTrouble:
 
     def _instead(self, chosen: random.Random, kind: str, make: Callable[[random.Random], Instead]) -> None:
         dice = random.Random(chosen.random())
-        choices = self.machine.csi.choices
-        choices[kind] = lambda rpc: make(dice) if self._hits(kind, dice) else None
-        self.over.wait()
-        choices.pop(kind, None)
+        self._keep(chosen, self.machine.csi.choices, kind, lambda rpc: make(dice) if self._hits(kind, dice) else None)
+
+    def _keep(self, chosen: random.Random, where: dict[str, T], kind: str, what: T) -> None:
+        """Have *what* in there until the storm is over; a reboot in it takes everything out."""
+        while not self.over.is_set():
+            where[kind] = what
+            self._pause(chosen, BETWEEN / 2)
+        where.pop(kind, None)
