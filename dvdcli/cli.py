@@ -44,7 +44,7 @@ class _Group(HelpMixin, click.Group):
         return found
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             meant = nearest(args[0], COMMANDS)
             raise click.UsageError(f"there is no command {args[0]!r}{f': did you mean {meant}?' if meant else ''}")
         return super().resolve_command(ctx, args)
