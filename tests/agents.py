@@ -58,7 +58,8 @@ class Call:
         """Return how long, in ms, the call held the agent's thread."""
         return self.blocked.get(timeout=60)
 
-    def result(self, timeout: float = 120) -> dict[str, Any]:
+    def result(self, timeout: float = 150) -> dict[str, Any]:
+        """Return what the call came to: the isolator itself gives dvdcli 120 s, and says so."""
         return self.ended.get(timeout=timeout)
 
     def value(self) -> Any:
