@@ -106,7 +106,7 @@ def main() -> None:
         listeners[listener.fileno()] = listener
     os.write(1, b"ready\n")
     try:
-        serve(listeners, "/mnt/benchmark", delay)
+        serve(listeners, "/mnt", delay)  # a directory that there is
     finally:
         for path in paths:
             os.unlink(path)

@@ -88,7 +88,11 @@ def _source(path: str, deadline: Deadline) -> str:
     """
     if aside.is_link(path, deadline):
         raise DvdcliError(f"{path} is a symbolic link", "the driver has to name the mounted directory")
-    told = aside.look(lambda: "\n".join(resolve(path, ends_in_link=False)), os.path.dirname(path), deadline)
+    try:
+        told = aside.look(lambda: "\n".join(resolve(path, ends_in_link=False)), os.path.dirname(path), deadline)
+    except OSError as error:
+        hint = "see that the driver mounts in the host's mount namespace"
+        raise DvdcliError(f"{path}, where the driver says that it is: {error.strerror}", hint) from error
     real, risk = told.split("\n")
     part = system_part(real)
     if part or risk:

@@ -51,6 +51,17 @@ def test_a_plugin_that_names_the_systems_own(home: Home, mountpoint: str) -> Non
     assert home.leftovers() == []
 
 
+def test_a_plugin_that_names_what_is_not_there(home: Home) -> None:
+    """It mounts in a namespace of its own, perhaps."""
+    plugin = home.plugin()
+    answers(plugin, "/nonexistent/v")
+    line = refused(Isolator(home).prepare("c1", ONE), Exit.FAILURE)
+    assert "/nonexistent/v, where the driver says that it is: No such file or directory" in line
+    assert "mount namespace" in line
+    assert plugin.mounted() == []
+    assert home.leftovers() == []
+
+
 @pytest.mark.parametrize("where", ["", "volumes", "volumes/plug/v/lock", "mounts", "mounts/local/w/data/x", ".."])
 def test_a_plugin_that_names_what_is_dvdclis_own(home: Home, where: str) -> None:
     """The volumes of other drivers are among it."""
