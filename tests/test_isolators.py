@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -246,7 +247,7 @@ def test_the_request_leaves_out_what_is_bulky_or_secret(shared, home, stand_in):
     dvdcli = stand_in(f"cat > {seen}; echo '{{\"protocol\": 1}}'")
     for release in ("0.23.1", "0.26.2", "1.0.4", NEWEST):
         with Agent(shared, home, release, dvdcli=dvdcli, parameters={"agent": "a.b", "timeout": "7"}) as agent:
-            request = agent.isolator.request("c1", ONE)
+            request = copy.deepcopy(agent.isolator.request("c1", ONE))
             executor = request.get("container_config", request)["executor_info"]
             executor["data"], executor["resources"] = "bulk", [{"name": "cpus"}]
             if release == NEWEST:
