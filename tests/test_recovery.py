@@ -140,13 +140,18 @@ def test_a_mount_that_the_plugin_finishes_late_is_not_forgotten(home, where):
     assert home.leftovers() == []
 
 
-def test_a_mount_that_never_comes_is_forgotten_after_a_while(home):
-    """Over TCP nobody can see whether the plugin is still at work: two minutes are enough."""
+def _lose_the_answer(home):
+    """Have a plugin behind TCP, whose next answer to a mount is lost."""
     plugin = Plugin("tcp", home.root / "mnt")
     home.plugins.append(plugin)
     (home.specs / "plug.spec").write_text(plugin.url)
     plugin.add("v")
     plugin.next("Mount", Reply(raw=b""))
+
+
+def test_a_mount_that_never_comes_is_forgotten_after_a_while(home):
+    """Over TCP nobody can see whether the plugin is still at work: two minutes are enough."""
+    _lose_the_answer(home)
     assert home.mount().code == 5
     assert home.recover().out == ""
     assert [row["status"] for row in home.mounts()] == ["unmounting"]
@@ -159,11 +164,7 @@ def test_a_mount_that_never_comes_is_forgotten_after_a_while(home):
 @pytest.mark.root
 def test_a_mount_that_never_comes_is_forgotten_whatever_the_clock_was_then(home):
     """It was given up in a time namespace where 40 days more have passed since the boot."""
-    plugin = Plugin("tcp", home.root / "mnt")
-    home.plugins.append(plugin)
-    (home.specs / "plug.spec").write_text(plugin.url)
-    plugin.add("v")
-    plugin.next("Mount", Reply(raw=b""))
+    _lose_the_answer(home)
     ahead = ["unshare", "--time", "--boottime", str(40 * 86400)]
     line = [*ahead, home.command, "mount", *flags()]
     assert subprocess.run(line, env=home.env, capture_output=True, check=False).returncode == 5

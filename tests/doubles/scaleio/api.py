@@ -228,7 +228,7 @@ class Gateway:
         if not (isinstance(instead, Slow) and not instead.act):
             if math.isinf(delay):
                 return HANG
-            time.sleep(delay)
+            time.sleep(delay)  # the same, once it is carried out
         if isinstance(result, Error) and not isinstance(instead, Drop | Raw):
             raise result
         if isinstance(instead, Error):
