@@ -56,7 +56,7 @@ def _adopt_container(who: str, agent: str, group: list[Listed], deadline: Deadli
         container.save(given)
         for volume, each in wanted:
             outcome = _adopt_volume(volume, each, who, deadline, dry_run)
-            if outcome.action != ADOPTED:
+            if outcome.action != ADOPTED and not State(deadline).slot(volume).holds.has(who):
                 given.volumes.remove(volume)
             yield outcome
         if given.volumes:

@@ -10,7 +10,7 @@ from tests.expect import refused
 from tests.isolators import Isolator
 from tests.test_checkpoints import field, framed, mount
 
-USAGE = 2
+USAGE, FAILED = 2, 6
 
 
 @pytest.fixture
@@ -143,3 +143,16 @@ def test_only_where_it_is_asked_for(home, plugin):
     listed(home, c1=["a"])
     assert home.recover().code == 0
     assert holds(home) == {"a": ["name:host"]}
+
+
+def test_a_hold_that_was_taken_before_it_failed_is_the_containers(home, plugin):
+    assert home.mount("a").code == 0
+    in_the_way = home.slot("a") / "record.json.new"
+    in_the_way.mkdir()
+    where = listed(home, c1=["a"])
+    assert adopt(home, where).code == FAILED
+    assert holds(home) == {"a": ["container:~/c1", "name:host"]}
+    in_the_way.rmdir()
+    assert adopt(home, where).code == 0
+    assert Isolator(home).cleanup("c1") == []
+    assert home.leftovers() == []

@@ -1,7 +1,7 @@
 """Every command that changes something, for every kind of storage, hit at every step: then the next call ends right.
 
 From outside, at a process's own system calls and at those of the programs that it runs: SIGKILL before each, each
-failing once, each interrupted, and a second process of the same call beside one that is stopped after each. CI hits a
+failing once, each interrupted, and a second process of the same call beside one that stands before each. CI hits a
 sample, chosen by each scene's name; `make crash-walk` everything, and tells how many there were. What the steps are
 is in walk_points.toml: a new one makes this fail until it has been looked at.
 """
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests import scenes, walk_ledger
+from tests import scenes, walk_ledger, walk_trace
 from tests import walk as walking
 from tests.scenes import AGAIN, THENS, Scene
 from tests.walk import LEVEL, WHOLE, Point, Strike
@@ -34,6 +34,7 @@ PARTS = ["sample"] if LEVEL == "sample" else [f"{mode} {n}" for mode in MODES fo
 # In CI: how many of each mode, of each scene; elsewhere, where calls cost most, one, of a mode that changes.
 MOST = {"docker": (2, 0, 2, 1, 1), "directory": (1, 0, 1, 1, 0), "local": (1, 2, 1, 1, 0)}
 FAILED = (0, 1, 5, 6)
+KILLED = 128 + signal.SIGKILL
 # How often these are called depends on when an answer comes.
 VARYING = ("poll", "recvfrom", "sendto", "recvmsg", "sendmsg", "write", "futex", "wait4", "ioctl", "openat")
 # These read the mount table, whose length is other tests' affair.
@@ -56,37 +57,35 @@ class Hit(NamedTuple):
         return f"{self.mode} {self.point.name if self.point else 'everywhere'}"
 
 
-_TRACES: dict[tuple[str, str], walking.Trace] = {}
+_TRACES: dict[tuple[str, str], walk_trace.Trace] = {}
 
 
-def traced(world: str, name: str) -> tuple[walking.Trace, Scene | None]:
+def traced(world: str, name: str) -> tuple[walk_trace.Trace, Scene | None]:
     """Return the trace of a scene, and the scene, if it was traced now and its world can be used again."""
     if (world, name) in _TRACES:
         return _TRACES[world, name], None
     scene = scenes.make(world, name)
-    trace = _TRACES[world, name] = walking.Trace(scene)
+    trace = _TRACES[world, name] = walk_trace.Trace(scene)
     trace.requests = scene.world.told()
     scene.finish(subprocess.CompletedProcess([], 0, b"", b""), "nothing", AGAIN)
     return trace, scene if scene.reusable else None
 
 
-def hits(trace: walking.Trace) -> dict[str, list[Hit]]:
+def hits(trace: walk_trace.Trace) -> dict[str, list[Hit]]:
     """Return every hit, by mode."""
-    wanted = walking.touches if WHOLE else walking.changes
-    failing = [
-        Hit("failing", point, error, THENS[index % 2])
-        for index, (point, error) in enumerate(trace.failures())
-    ]  # fmt: skip
+    wanted = walk_trace.touches if WHOLE else walk_trace.leaves_something
+    failures = trace.failures() if WHOLE else trace.folded_failures()
+    failing = [Hit("failing", point, error, THENS[index % 2]) for index, (point, error) in enumerate(failures)]
     return {
         "killed": [Hit("killed", point, "", then) for point in trace.points(wanted) for then in THENS],
         "child": [Hit("child", strike, "", then) for strike in trace.strikes(wanted) for then in THENS],
         "failing": failing,
-        "held": [Hit("held", point, "", AGAIN) for point in trace.points(walking.changes)],
+        "held": [Hit("held", point, "", AGAIN) for point in trace.points(walk_trace.leaves_something)],
         "interrupted": [Hit("interrupted", None, "EINTR", then) for then in THENS],
     }
 
 
-def chosen(world: str, name: str, part: str, trace: walking.Trace) -> Iterator[Hit]:
+def chosen(world: str, name: str, part: str, trace: walk_trace.Trace) -> Iterator[Hit]:
     everything = hits(trace)
     if part != "sample":
         mode, _, shard = part.partition(" ")
@@ -102,23 +101,18 @@ def chosen(world: str, name: str, part: str, trace: walking.Trace) -> Iterator[H
             yield from walking.sample(everything[mode], most, offset)
 
 
-def strike(scene: Scene, hit: Hit, trace: walking.Trace) -> subprocess.CompletedProcess[bytes]:
+def strike(scene: Scene, hit: Hit, trace: walk_trace.Trace) -> subprocess.CompletedProcess[bytes]:
     """Make the call and hit it; return how it ended."""
     done, reached = _struck(scene, hit, trace)
     assert reached or varies(hit), f"{hit} was not reached"
     return done
 
 
-def _struck(scene: Scene, hit: Hit, trace: walking.Trace) -> tuple[subprocess.CompletedProcess[bytes], bool]:
+def _struck(scene: Scene, hit: Hit, trace: walk_trace.Trace) -> tuple[subprocess.CompletedProcess[bytes], bool]:
     """Return how the call ended that was hit, and whether the hit came to its point."""
-    if hit.mode == "killed":
-        done = walking.kill(scene, hit.point)
-        return done, done.returncode in (-9, 137)
-    if hit.mode == "child":
-        done = walking.kill(scene, hit.point)
-        log = scene.home.root / "hit"
-        reached = log.exists()
-        log.unlink(missing_ok=True)
+    if hit.mode in ("killed", "child"):
+        done, reached = walking.kill(scene, hit.point)
+        assert hit.mode == "child" or not reached or done.returncode == KILLED, done
         return done, reached
     if hit.mode == "held":
         first, second = walking.held(scene, hit.point)

@@ -58,7 +58,7 @@ def write(file: Path, scenes: dict[str, Sequence[str]]) -> None:
 def main(wanted: Sequence[str]) -> None:
     """Write all anew, or the scenes that are *wanted*, as `ebs unmount`."""
     from tests.scenes import AGAIN, make, pairs
-    from tests.walk import Trace
+    from tests.walk_trace import Trace
 
     steps, requests = dict(read(STEPS)), dict(read(REQUESTS))
     names = [f"{world} {name}" for world, name in pairs()]
