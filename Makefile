@@ -4,7 +4,8 @@
 # make audit   known vulnerabilities of what is installed: needs a database of advisories within reach
 # make lock    tools/ci.lock, anew: what CI installs, by hash
 # make check-isolators MESOS_SOURCE=DIR   the isolators against a real Mesos's headers
-# make crash-walk   every scene of the crash walk, whole, for hours: a part of it with WALK="-k 'ebs and unmount'"
+# make crash-walk   every scene of the crash walk, for hours: a part of it with WALK="-k 'ebs and unmount'"; for days,
+#              with DVDCLI_CRASH_WALK=whole: tests/walk.py says what is folded otherwise
 # make crash-walk-steps   writes anew what steps there are to be walked: tests/walk_points.toml
 # make soak    everything at once while everything goes wrong, from a seed: SOAK="--seconds 120 --seed 7"
 # make fuzz    bad input by machine, led by coverage, for everything that parses: FUZZ="--seconds 60 --target isolator"
@@ -51,7 +52,7 @@ bench: $(VENV)/installed
 	$(PY) -I benchmarks/back_ends.py
 
 crash-walk: $(VENV)/installed $(VENV)/test-tools
-	DVDCLI_CRASH_WALK=whole $(PY) -m pytest -q -n $$(nproc) -p tests.walk_report tests/test_crash_walk.py \
+	DVDCLI_CRASH_WALK=$${DVDCLI_CRASH_WALK:-changes} $(PY) -m pytest -q -n $$(nproc) -p tests.walk_report tests/test_crash_walk.py \
 	    tests/test_killed_in_calls.py $(WALK)
 
 crash-walk-steps: $(VENV)/installed $(VENV)/test-tools

@@ -27,7 +27,7 @@ from dvdcli.agent_answers import (
 )
 from dvdcli.agent_http import AgentError, Connection, check_is_of_this_host
 from dvdcli.containers import ANY_PARENT
-from dvdcli.volume import encode
+from dvdcli.names import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

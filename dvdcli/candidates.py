@@ -10,9 +10,9 @@ from dvdcli.config import Config
 from dvdcli.containers import ANY_PARENT
 from dvdcli.errors import DvdcliError
 from dvdcli.http import Address, request
+from dvdcli.names import check_driver
 from dvdcli.providers.plugins import field
 from dvdcli.state import State, boot_id
-from dvdcli.volume import check_driver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, InUseError, NewerError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
+from dvdcli.names import encode
 from dvdcli.state import State, make_root
-from dvdcli.volume import SCHEMA, Volume, encode, refuse_newer
+from dvdcli.volume import SCHEMA, Volume, refuse_newer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from dvdcli import clock, fastjson, output
 from dvdcli.errors import TryAgainError, UsageError
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
+from dvdcli.names import decode, encode
 from dvdcli.state import State, make_root
-from dvdcli.volume import SCHEMA, Volume, decode, encode, is_time, refuse_newer
+from dvdcli.volume import SCHEMA, Volume, is_time, refuse_newer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Container:
 
         Raises TryAgainError at the *deadline*, OSError.
         """
+
         def tell() -> None:
             if cancel:
                 files.touch(f"{self.directory}/cancelled")

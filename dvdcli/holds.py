@@ -10,7 +10,8 @@ import os
 from dvdcli import fastjson
 from dvdcli.errors import NewerError
 from dvdcli.linux import files
-from dvdcli.volume import Hold, decode, encode, is_time, refuse_newer
+from dvdcli.names import decode, encode
+from dvdcli.volume import Hold, is_time, refuse_newer
 
 _ENDING = ".json"
 

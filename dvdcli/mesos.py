@@ -11,7 +11,7 @@ from dvdcli.errors import DvdcliError, UsageError
 from dvdcli.linux import mountflags
 from dvdcli.linux.mountflags import CLONE_NEWNS, MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT
 from dvdcli.linux.mountinfo import namespace
-from dvdcli.volume import check_name
+from dvdcli.names import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

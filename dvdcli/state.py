@@ -19,7 +19,8 @@ from dvdcli.errors import NewerError, StateError, UsageError
 from dvdcli.holds import Holds
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
-from dvdcli.volume import Record, Volume, decode, encode, refuse_newer
+from dvdcli.names import decode, encode
+from dvdcli.volume import Record, Volume, refuse_newer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dvdcli import config, inventory, parallel
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, from_os_error
 from dvdcli.linux import files
+from dvdcli.names import decode
 from dvdcli.state import State
-from dvdcli.volume import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dvdcli.config import SYSTEM, mounts_directory, state_directory
 from dvdcli.errors import UsageError
 from dvdcli.linux import aside
 from dvdcli.linux.paths import is_of_root_alone, is_within, parts
-from dvdcli.volume import without_controls
+from dvdcli.names import without_controls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from dvdcli.volume import decode
+from dvdcli.names import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

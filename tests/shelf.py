@@ -5,8 +5,8 @@ import shutil
 from typing import ClassVar
 
 from dvdcli.errors import InUseError, NotFoundError
+from dvdcli.names import encode
 from dvdcli.providers.base import Info, Mounted, Option, Provider
-from dvdcli.volume import encode
 
 
 class Shelf(Provider):

@@ -15,9 +15,9 @@ from typing import ClassVar
 
 from dvdcli import clock
 from dvdcli.errors import DvdcliError, InUseError, NotFoundError, TryAgainError, UsageError
+from dvdcli.names import encode
 from dvdcli.providers.base import Info, Mounted, Provider, SizeOption
 from dvdcli.testing import Subject
-from dvdcli.volume import encode
 from tests.shelf import Shelf
 
 LONGEST = 200

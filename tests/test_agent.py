@@ -15,7 +15,7 @@ from dvdcli.agent_settings import KEYS, Settings, settings
 from dvdcli.clock import Deadline
 from dvdcli.config import Config
 from dvdcli.errors import DvdcliError, UsageError
-from dvdcli.volume import sha256
+from dvdcli.names import sha256
 from tests.doubles.mesos_agent import RELEASES, MesosAgent
 from tests.doubles.mesos_agent.agent import cut, drip, edit, say
 from tests.doubles.web import DROP, HANG

@@ -2,8 +2,8 @@
 
 From outside, at a process's own system calls and at those of the programs that it runs: SIGKILL before each, each
 failing once, each interrupted, and a second process of the same call beside one that stands before each. CI hits a
-sample, chosen by each scene's name; `make crash-walk` everything, and tells how many there were. What the steps are
-is in walk_points.toml: a new one makes this fail until it has been looked at.
+sample, chosen by each scene's name; `make crash-walk` everything that can differ, and tells how many there were. What
+the steps are is in walk_points.toml: a new one makes this fail until it has been looked at.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A CSI driver that is killed at a moment of a call, and started again: the call goes on, or the next one finishes it.
 
-The moments are those of the strict double, in the middle of its work too. DVDCLI_CRASH_WALK=whole takes all of them.
+The moments are those of the strict double, in the middle of its work too. DVDCLI_CRASH_WALK=changes takes all of them.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ import pytest
 from dvdcli.claims import Claim
 from dvdcli.clock import Deadline
 from dvdcli.errors import Exit, NewerError
+from dvdcli.names import encode
 from dvdcli.state import boot_id
-from dvdcli.volume import SCHEMA, Volume, encode
+from dvdcli.volume import SCHEMA, Volume
 from tests.conftest import Home
 from tests.expect import refused
 from tests.gate import flags

@@ -17,7 +17,7 @@ from typing import Any
 
 from dvdcli.containers import directory_name
 from dvdcli.linux import mountinfo
-from dvdcli.volume import encode
+from dvdcli.names import encode
 from tests.blocks import backing_files_below
 from tests.conftest import Done, Home
 from tests.csi import PLAIN, Cluster

@@ -13,7 +13,7 @@ from dvdcli.commands.base import command
 from dvdcli.errors import DvdcliError, Exit
 from dvdcli.findings import FAILED, OK, Finding
 from dvdcli.flags import JSON, TALK, Asked, completed_by, timeout_option
-from dvdcli.volume import check_driver
+from dvdcli.names import check_driver
 
 
 @command(

@@ -11,7 +11,7 @@ from dvdcli.clock import Deadline
 from dvdcli.commands.base import command, report_all
 from dvdcli.errors import DvdcliError, Exit, UsageError
 from dvdcli.flags import FLAGS, JSON, TALK, Asked, completed_by, timeout_option
-from dvdcli.volume import check_driver, without_controls
+from dvdcli.names import check_driver, without_controls
 
 
 @command(

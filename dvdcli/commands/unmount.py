@@ -9,7 +9,8 @@ from dvdcli.clock import Deadline
 from dvdcli.commands.base import command
 from dvdcli.errors import Exit
 from dvdcli.flags import FLAGS, HOLD, ISOLATOR, TALK, Asked, timeout_option
-from dvdcli.volume import called, check_name
+from dvdcli.names import check_name
+from dvdcli.volume import called
 
 
 @command(

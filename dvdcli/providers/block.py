@@ -21,10 +21,10 @@ from dvdcli import output
 from dvdcli.config import mounts_directory
 from dvdcli.errors import DvdcliError, NotFoundError, TryAgainError, UsageError
 from dvdcli.linux import filesystems, mountinfo, mounting
+from dvdcli.names import encode
 from dvdcli.providers.base import Info, Mounted, Option, Provider
 from dvdcli.providers.formatting import Formatter
 from dvdcli.providers.ownership import OWNERSHIP, check_ownership, dress, is_untouched
-from dvdcli.volume import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

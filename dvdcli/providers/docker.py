@@ -8,10 +8,10 @@ from dvdcli import clock, config, fastjson, output
 from dvdcli.errors import LONGEST_SAYING, DvdcliError, NotFoundError, TryAgainError, UsageError
 from dvdcli.http import Address, NotSentError, Reply, Tls, request
 from dvdcli.linux import files
+from dvdcli.names import sha256
 from dvdcli.providers import plugins
 from dvdcli.providers.base import Info, Mounted, Option, Provider
 from dvdcli.providers.plugins import field
-from dvdcli.volume import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import os
 from dvdcli import clock
 from dvdcli.errors import InUseError, UsageError
 from dvdcli.linux import loop, mounting
+from dvdcli.names import encode
 from dvdcli.providers.block import Attached, BlockProvider, Disk
-from dvdcli.volume import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import os
 from dvdcli.config import mounts_directory
 from dvdcli.errors import DvdcliError, InUseError, NotFoundError, UsageError
 from dvdcli.linux import files, mountinfo
+from dvdcli.names import encode
 from dvdcli.providers.base import Info, Mounted, Option, Provider, SizeOption
 from dvdcli.providers.ownership import OWNERSHIP, check_ownership, dress
-from dvdcli.volume import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

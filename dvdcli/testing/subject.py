@@ -9,9 +9,9 @@ from typing import Any
 
 from dvdcli.clock import Deadline
 from dvdcli.errors import DvdcliError, InUseError
+from dvdcli.names import LONGEST_NAME
 from dvdcli.providers import base
 from dvdcli.providers.base import Provider
-from dvdcli.volume import LONGEST_NAME
 
 STRANGE_NAMES = (
     "a", "A", "a b", " a", "a ", ".", "..", "...", ".hidden", "-rf", "a/b", "a%2Fb", "../a", "/a", "%", "%41", "a\\b",

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dvdcli.errors import DvdcliError, UsageError
+from dvdcli.names import LONGEST_NAME
 from dvdcli.testing.calls import Bench, Calls
-from dvdcli.volume import LONGEST_NAME
 
 
 class Volumes(Bench):

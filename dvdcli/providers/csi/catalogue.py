@@ -18,7 +18,7 @@ from dvdcli.config import mounts_directory
 from dvdcli.errors import DvdcliError, NewerError
 from dvdcli.linux import files
 from dvdcli.linux.mounting import make_mountpoint
-from dvdcli.volume import encode
+from dvdcli.names import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ parameters it is refused then, and with the same ones it is answered with the sa
 from __future__ import annotations
 
 from dvdcli.errors import DvdcliError, TryAgainError
+from dvdcli.names import sha256
 from dvdcli.providers.ebs.ec2 import Ec2, Ec2Error, Pauses
 from dvdcli.providers.ebs.volume import Ec2Volume
-from dvdcli.volume import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

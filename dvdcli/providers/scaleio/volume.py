@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dvdcli.errors import DvdcliError, UsageError
+from dvdcli.names import without_controls
 from dvdcli.providers.block import Disk
 from dvdcli.providers.scaleio.gateway import identifier, objects
-from dvdcli.volume import without_controls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
