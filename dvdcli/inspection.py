@@ -150,9 +150,9 @@ def _users(record: Record) -> list[str]:
     own = tuple(map(str, record.handle.get("own", ())))  # where the driver itself has it mounted
     if mount is not None and mount.root == "/":  # else others have other parts of that file system
         found = holders.all_of(mount.device, record.path)
-        return [text for text in found if not text.endswith(tuple(f" mounted at {path}" for path in own))]
+        return [str(use) for use in found if not (use.is_mount and use.path in own)]
     copies = [str(user) for user in mountinfo.users(record.path) if user.path not in own]
-    return copies + holders.below(record.path)
+    return [*copies, *map(str, holders.below(record.path))]
 
 
 def _asked(slot: Slot, record: Record | None) -> dict[str, Any]:

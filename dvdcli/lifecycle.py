@@ -53,24 +53,14 @@ def mount(
         was_on_record = work.record is not None
         try:
             if work.holds and work.is_proven():
-                if added:
-                    slot.mark()
-                    work.take(added)
-                slot.unmark()  # what a call left that was killed just before its end
-                path = work.record.path if work.record else ""
+                path = _join(work, added)
             else:
                 if work.record is None:
                     work.begin(options)
                 path = work.forward(added, explicit, dress)
             announce(path)
         except BaseException as error:
-            left = work.leave(added) if isinstance(error, AtWorkError) else work.undo(added)
-            if was_on_record and isinstance(error, InUseError):
-                error.hint += "; the settings on record count until its last unmount here"
-            if left and isinstance(error, DvdcliError):
-                error.hint = f"{error.hint}; {left}" if error.hint else left
-            elif left:
-                output.warn(left)
+            _take_back(work, added, error, was_on_record)
             raise
     finally:
         lock.release()
@@ -82,6 +72,26 @@ def _finish_first(work: Work) -> None:
         work.finish()
     except DvdcliError as error:
         raise TryAgainError(f"the last unmount of {work.slot} is not finished: {error.message}", error.hint) from error
+
+
+def _join(work: Work, added: str) -> str:
+    """Take the hold *added*, where it is any, on a volume that is mounted; return where."""
+    if added:
+        work.slot.mark()
+        work.take(added)
+    work.slot.unmark()  # what a call left that was killed just before its end
+    return work.known().path
+
+
+def _take_back(work: Work, added: str, error: BaseException, was_on_record: bool) -> None:
+    """Undo what a mount did that ended with *error*, and tell what could not be undone."""
+    left = work.leave(added) if isinstance(error, AtWorkError) else work.undo(added)
+    if was_on_record and isinstance(error, InUseError):
+        error.hint += "; the settings on record count until its last unmount here"
+    if left and isinstance(error, DvdcliError):
+        error.hint = f"{error.hint}; {left}" if error.hint else left
+    elif left:
+        output.warn(left)
 
 
 def unmount(volume: Volume, hold: str, deadline: Deadline, ask: bool = True) -> list[str]:

@@ -13,24 +13,39 @@ if TYPE_CHECKING:
 _MOST = 5  # that are named; a busy database has hundreds of files open
 
 
+class Use:
+    """What the process *pid* has of a device or a mount: a mount at *path*, or the file *path* open."""
+
+    __slots__ = ("is_mount", "name", "path", "pid")
+
+    def __init__(self, pid: int, path: str, is_mount: bool) -> None:
+        self.pid = pid
+        self.path = path
+        self.is_mount = is_mount
+        self.name = _name(pid)
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({self.name}) {'has it mounted at' if self.is_mount else 'uses'} {self.path}"
+
+
 def of(number: str, path: str = "") -> str:
     """Return who uses the device "major:minor" *number*, for an error message; "" where nobody is to be seen.
 
     As all_of, with the first few alone.
     """
-    found = all_of(number, path)
+    found = [str(use) for use in all_of(number, path)]
     if len(found) > _MOST:
         found[_MOST:] = [f"and {len(found) - _MOST} more"]
     return ", ".join(found)
 
 
-def all_of(number: str, path: str = "") -> list[str]:
-    """Return who has the device "major:minor" *number* mounted or open, a text for each process.
+def all_of(number: str, path: str = "") -> list[Use]:
+    """Return who has the device "major:minor" *number* mounted or open: one use of either kind for each process.
 
     *path* is where it is mounted in our own mount namespace: that mount itself is no use of it. No file system is
     touched, only the texts of /proc: a dead one would hang us.
     """
-    found: list[str] = []
+    found: list[Use] = []
     places: dict[str, list[str]] = {}  # by mount namespace, where it has the device mounted
     # A mount has an id that no other namespace's has; the namespace's own is not always ours to see.
     ours = {mount.id for mount in mountinfo.read() if mount.path == path}
@@ -40,13 +55,13 @@ def all_of(number: str, path: str = "") -> list[str]:
             there = [mount for mount in mountinfo.read(pid) if mount.is_of(number)]
             places[space] = [mount.path for mount in there]
             elsewhere = [mount.path for mount in there if mount.id not in ours]
-            found += [f"pid {pid} ({_name(pid)}) has it mounted at {place}" for place in elsewhere[:1]]
+            found += [Use(pid, place, True) for place in elsewhere[:1]]
         if pid != os.getpid() and places[space]:
             found += _use(pid, places[space])
     return found
 
 
-def below(*paths: str) -> list[str]:
+def below(*paths: str) -> list[Use]:
     """Return which processes of our mount namespace have one of the directories *paths*, or what is below, open."""
     found, own = [], mountinfo.namespace()
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
@@ -55,7 +70,7 @@ def below(*paths: str) -> list[str]:
     return found
 
 
-def opening(paths: list[str], servers: tuple[int, ...] = ()) -> list[str]:
+def opening(paths: list[str], servers: tuple[int, ...] = ()) -> list[Use]:
     """Return which processes, but for *servers*, have one of the files *paths* open, by the name that each has for it.
 
     A device is a file with a name too: whoever has it open by a node of his own is not seen.
@@ -67,14 +82,14 @@ def opening(paths: list[str], servers: tuple[int, ...] = ()) -> list[str]:
     return found
 
 
-def _use(pid: int, places: Sequence[str], exactly: bool = False) -> list[str]:
-    """Return what *pid* has open of *places*, or unless *exactly* of what is below them: one text, or none."""
+def _use(pid: int, places: Sequence[str], exactly: bool = False) -> list[Use]:
+    """Return what *pid* has open of *places*, or unless *exactly* of what is below them: one use, or none."""
 
     def is_wanted(text: str) -> bool:
         return text in places or (not exactly and any(text.startswith(f"{place}/") for place in places))
 
     opened = next(filter(is_wanted, _open_files(pid, places)), "")
-    return [f"pid {pid} ({_name(pid)}) uses {opened}"] if opened else []
+    return [Use(pid, opened, False)] if opened else []
 
 
 def _open_files(pid: int, places: Sequence[str]) -> Iterator[str]:

@@ -44,9 +44,9 @@ def users(path: str, servers: tuple[int, ...], own: Sequence[str]) -> list[str]:
     device = block_at(path)
     if device is None:
         return [*map(str, copies(path, servers, own)), *_opening(path, servers, own)]
-    known = [path, *own]
-    mounted = [text for text in holders.all_of(device.number) if not _is_server(text, servers)]
-    return [*map(str, copies(path, servers, own)), *mounted, *holders.opening([*known, device.path], servers)]
+    mounted = [use for use in holders.all_of(device.number) if use.pid not in servers]
+    opened = holders.opening([path, *own, device.path], servers)
+    return [*map(str, copies(path, servers, own)), *map(str, mounted), *map(str, opened)]
 
 
 def _opening(path: str, servers: tuple[int, ...], own: Sequence[str]) -> list[str]:
@@ -59,12 +59,8 @@ def _opening(path: str, servers: tuple[int, ...], own: Sequence[str]) -> list[st
     if there is None or there.root != "/" or not there.has_device:
         found = holders.below(path, *filter(None, own))
     else:
-        found = [text for text in holders.all_of(there.device, path) if " uses " in text]
-    return [text for text in found if not _is_server(text, servers)]
-
-
-def _is_server(text: str, servers: tuple[int, ...]) -> bool:
-    return any(text.startswith(f"pid {pid} ") for pid in servers)
+        found = [use for use in holders.all_of(there.device, path) if not use.is_mount]
+    return [str(use) for use in found if use.pid not in servers]
 
 
 def await_unused(
