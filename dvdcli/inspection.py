@@ -194,6 +194,8 @@ def _disagreements(slot: Slot, record: Record | None, view: dict[str, Any]) -> l
     if record is None:
         if slot.damaged or slot.is_damaged():
             found.append("the record is damaged: dvdcli recover sets it right")
+        elif slot.is_unfinished():
+            found.append("a create or a remove of it was interrupted: dvdcli recover finishes it")
         elif told["mountpoint"]:
             found.append(f"nothing is on record, and the driver has it mounted at {told['mountpoint']}")
         return found

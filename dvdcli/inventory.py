@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dvdcli import output, providers
+from dvdcli import output, providers, unfinished
 from dvdcli.config import Config
 from dvdcli.errors import InUseError, NotFoundError, TryAgainError, UsageError
+from dvdcli.linux import files
 from dvdcli.state import State, boot_id, look_again
 from dvdcli.volume import Volume, called
 from dvdcli.work import PATIENCE, Work
@@ -62,7 +63,7 @@ def create(volume: Volume, options: dict[str, str], deadline: Deadline) -> None:
         try:
             provider = providers.find(volume.driver, Config(), deadline, PATIENCE)[1]
             provider.check(options)
-            provider.create(volume.name, options)
+            unfinished.during(slot, provider, lambda: provider.create(volume.name, options))
             output.to_syslog(f"created the volume {volume}")
             later = provider.of_mount(options)
             if later:
@@ -109,14 +110,18 @@ def remove(volume: Volume, deadline: Deadline) -> None:
                 raise TryAgainError(f"a mount of {volume} that was given up can still be under way", "try again later")
         try:
             provider = providers.find(volume.driver, Config(), deadline, PATIENCE)[1]
-            provider.tidy(volume.name)
-            _there(volume, provider.get(volume.name))
-            provider.remove(volume.name)
+            unfinished.during(slot, provider, lambda: _remove(volume, provider))
             output.to_syslog(f"removed the volume {volume}")
         finally:
             slot.erase_if_empty()
     finally:
         lock.release()
+
+
+def _remove(volume: Volume, provider: Provider) -> None:
+    provider.tidy(volume.name)
+    _there(volume, provider.get(volume.name))
+    provider.remove(volume.name)
 
 
 def forget(volume: Volume, deadline: Deadline) -> None:
@@ -130,8 +135,9 @@ def forget(volume: Volume, deadline: Deadline) -> None:
     lock = slot.acquire(deadline)
     try:
         record = slot.load()
+        was_unfinished = files.unlink(slot.unfinished)
         # What a killed call of ours left are holds, of which recover would make the record again.
-        if record is None and not slot.is_damaged() and not slot.holds.valid(boot_id()):
+        if not was_unfinished and record is None and not slot.is_damaged() and not slot.holds.valid(boot_id()):
             slot.erase_if_empty()
             raise _unknown(volume)
         look_again(slot.root)  # should we be killed before its claim is gone

@@ -156,6 +156,8 @@ def _finish(slot: Slot, deadline: Deadline) -> Outcome | None:
 
 def _without_record(work: Work) -> Outcome | None:
     slot = work.slot
+    if slot.is_unfinished() and not slot.is_damaged():
+        return _tidy(work)
     if not slot.is_damaged():
         if not slot.look_only:
             slot.erase()
@@ -167,6 +169,20 @@ def _without_record(work: Work) -> Outcome | None:
     work.begin({})
     unrecorded.put_on_record(work, "")
     return _undo(work)
+
+
+def _tidy(work: Work) -> Outcome:
+    """Let the provider finish, or clear away, what a create or a remove left whose outcome is open."""
+    from dvdcli import providers, unfinished
+    from dvdcli.config import Config
+
+    slot, volume = work.slot, unfinished.volume_of(work.slot)
+    if not slot.look_only:
+        if volume is not None:
+            providers.find(volume.driver, Config(), work.deadline, work.patience)[1].tidy(volume.name)
+        files.unlink(slot.unfinished)
+        slot.erase()
+    return Outcome(str(slot), COMPLETED, "a create or a remove of it was interrupted")
 
 
 def _undo(work: Work) -> Outcome:

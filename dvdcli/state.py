@@ -3,6 +3,7 @@
     volumes/<driver>/<name>/lock                 one lock a volume
     volumes/<driver>/<name>/record.json
     volumes/<driver>/<name>/holds/               see holds.py
+    volumes/<driver>/<name>/unfinished           see unfinished.py
     containers/<id>/                             see containers.py
     claims/<provider>/<id>/                      see claims.py
     pending/<driver>/, boot                      see pending.py
@@ -102,6 +103,7 @@ class Slot:
         self.root = root
         self.directory = f"{root}/volumes/{driver}/{name}"
         self.marker = f"{root}/pending/{driver}/{name}"
+        self.unfinished = f"{self.directory}/unfinished"
         self.holds = Holds(f"{self.directory}/holds")
         self.damaged = False
         self.look_only = False
@@ -167,6 +169,10 @@ class Slot:
         elif record.volume != self.volume:
             raise StateError(f"{path} is the record of {record.volume}", "two names with one hash cannot be told apart")
         return record
+
+    def has_record(self) -> bool:
+        """Return whether there is a record, whatever it says."""
+        return os.path.lexists(f"{self.directory}/record.json")
 
     def is_newer(self) -> bool:
         """Return whether the record is of a newer schema; whatever else may be wrong with it does not matter here."""
@@ -277,6 +283,10 @@ class Slot:
         files.unlink(f"{self.directory}/record.json.new")
         self.holds.drop_all()
 
+    def is_unfinished(self) -> bool:
+        """Return whether the outcome of a create or a remove is open: then the place stays until recover has been."""
+        return os.path.lexists(self.unfinished)
+
     def erase(self) -> None:
         """Forget the volume. Its lock is held, and goes last: who comes next starts from nothing. Raises OSError.
 
@@ -284,6 +294,9 @@ class Slot:
         """
         self.clear()
         files.remove_directory(self.holds.directory)
+        if self.is_unfinished():
+            self.mark_if_possible()
+            return
         # Once the lock is gone the marker can be the next one's, so it gets a name of ours as long as we hold it.
         going = self._set_aside_marker()
         try:
@@ -299,11 +312,11 @@ class Slot:
 
     def is_idle(self, boot: str) -> bool:
         """Return whether the volume is on record, and nobody holds it."""
-        return os.path.lexists(f"{self.directory}/record.json") and not self.holds.valid(boot)
+        return self.has_record() and not self.holds.valid(boot)
 
     def erase_if_empty(self) -> None:
         """Remove the directory that a lock alone needed. Its lock is held. Raises OSError."""
-        if not os.path.lexists(f"{self.directory}/record.json") and self.holds.are_none():
+        if not self.has_record() and self.holds.are_none():
             self.erase()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
@@ -41,7 +42,8 @@ class Round:
             try:
                 self._hit(hit, strike)
             except Exception as error:
-                self.failures.append(f"{self.world} {self.name}, {hit}: {error!r}\n    because {error.__cause__!r}")
+                why = "".join(traceback.format_exception(error.__cause__ or error)[-4:])
+                self.failures.append(f"{self.world} {self.name}, {hit}: {error!r}\nbecause\n{why}")
                 self.scene = None
                 if LEVEL == "sample":
                     break

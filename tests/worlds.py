@@ -467,7 +467,7 @@ class CsiWorld(World):
         return [*self.double.stray_devices(), *(str(path) for path in places if path.name not in attached)]
 
     def settle(self) -> None:
-        self.double.wait_idle()
+        self.double.settle()
 
     def pull(self, name: str) -> None:
         if name in self.attached():

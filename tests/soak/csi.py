@@ -116,7 +116,7 @@ class Csi(System):
             yield
 
     def settle(self) -> None:
-        self.double.wait_idle()
+        self.double.settle()
 
     def reboot(self) -> None:
         """The node has nothing any more; the controller goes on, and has published what it had."""

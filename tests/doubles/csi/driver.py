@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.doubles.csi.control import Control
 from tests.doubles.csi.controller import make
 from tests.doubles.csi.settings import Settings
 from tests.doubles.loops import copy
+from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CONTROLLER = "controller"
@@ -132,6 +134,16 @@ class Driver:
         atexit.register(self.close)
         if apart:
             self._start(Plugin(self, CONTROLLER, "Identity", "Controller"))
+
+    def settle(self) -> None:
+        """Wait until all is carried out that was sent by callers who have ended: even killed ones have sent it."""
+        wait_until(lambda: not self._has_callers(), "somebody is still connected to the CSI double")
+        time.sleep(0.02)  # between what was read from a socket and the first step of the call
+        self.wait_idle()
+
+    def _has_callers(self) -> bool:
+        connected = [line.split() for line in Path("/proc/net/unix").read_text().splitlines() if " 03 " in line]
+        return not {str(plugin.socket) for plugin in self.plugins.values()}.isdisjoint(line[-1] for line in connected)
 
     def node(self, name: str = "a", **place: str) -> Plugin:
         """Add a node, *place* being its topology, and start its plugin."""
