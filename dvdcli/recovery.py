@@ -141,7 +141,7 @@ def _finish(slot: Slot, deadline: Deadline) -> Outcome | None:
         return _undo(work)
     if work.is_proven():
         if not slot.look_only:
-            slot.holds.sweep()
+            slot.sweep()
             if not slot.unmark_held(work.boot):
                 return _finish(slot, deadline)
         return Outcome(str(slot), VERIFIED, f"mounted for {called(sorted(keep))}")

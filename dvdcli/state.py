@@ -277,6 +277,11 @@ class Slot:
             return ""
         return going
 
+    def sweep(self) -> None:
+        """Remove what killed calls left beside the record and the holds. Raises OSError."""
+        files.unlink(f"{self.directory}/record.json.new")
+        self.holds.sweep()
+
     def clear(self) -> None:
         """Remove the record and the holds; the lock and its file stay, for what this call does next. Raises OSError."""
         files.unlink(f"{self.directory}/record.json")

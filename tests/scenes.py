@@ -265,6 +265,7 @@ class Prepare(Scene):
         self.ask("mount", self.launch())
 
     def recover(self) -> Any:
+        self.world.pass_time()
         assert self.isolator.recover() == []
         return super().recover()
 
@@ -324,7 +325,8 @@ class Adopt(Scene):
         listed = {"volumes": [{"driver": self.world.driver, "name": "v"}]}
         (place / "c1" / "volumes").write_text(json.dumps(listed))
         # Written before the hold; a container without one is let go of by its own agent.
-        self.world.may_be = frozenset(f"containers/{directory_name(ADOPTED)}/{n}" for n in ("lock", "container.json"))
+        names = ("lock", "container.json", "container.json.new")
+        self.world.may_be = frozenset(f"containers/{directory_name(ADOPTED)}/{name}" for name in names)
         self.args = ("recover", "--adopt", f"--docker-volume-checkpoints={place}", f"--dvdi-checkpoint={place}/none")
 
     def judge(self, then: str) -> None:

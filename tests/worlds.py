@@ -118,7 +118,11 @@ class World:
         return self.patiently(lambda: self.home.run(verb, *self.arguments(name), *more))
 
     def recover(self) -> Done:
+        self.pass_time()
         return self.patiently(self.home.recover)
+
+    def pass_time(self) -> None:
+        """Let minutes have passed, where it makes a difference."""
 
     def patiently(self, run: Callable[[], Done]) -> Done:
         """Run a call, once more where it rightly refuses: a process of another test has a copy of our mounts.
@@ -442,10 +446,9 @@ class CsiWorld(World):
         """Leave out what was never heard to be made: a driver has no look-up by name, only making it again."""
         return [name for name in self.volumes() if self.call("get", name).code == 0]
 
-    def recover(self) -> Done:
-        """Let minutes have passed: before that, a call that nobody heard the end of can still be under way."""
+    def pass_time(self) -> None:
+        """Before that, a call that nobody heard the end of can still be under way."""
         self.home.age()
-        return super().recover()
 
     def blank(self, name: str, size: int) -> None:
         self.double.volume(name, size)
