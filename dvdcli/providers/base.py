@@ -180,7 +180,10 @@ class Provider:
         raise NotImplementedError
 
     def tidy(self, name: str) -> None:
-        """Clear away what a killed create or remove of the volume *name* left, which `get` does not show."""
+        """Finish or clear away what a killed create or remove of the volume *name* left, which `get` does not show.
+
+        A remove calls this first, and recover where such a call was killed, or ended with TryAgainError.
+        """
         return
 
     def abandon(self, name: str) -> None:
