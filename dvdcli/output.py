@@ -124,7 +124,11 @@ def report(what: str, error: BaseException) -> int:
         to_stderr(f"{what}: {failure}")
         _explain(error.__cause__)
         return failure.code
-    to_stderr(f"{what}: this is a bug in dvdcli: {type(error).__name__}: {error}; please report it, with -v's output")
+    if isinstance(error, ImportError):
+        to_stderr(f"{what}: dvdcli, or what it needs, is not whole: {error}; see that disk, or install it anew")
+    else:
+        name = type(error).__name__
+        to_stderr(f"{what}: this is a bug in dvdcli: {name}: {error}; please report it, with -v's output")
     _explain(error)
     return Exit.FAILURE
 

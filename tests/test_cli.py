@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dvdcli import __version__, commands
+from dvdcli import __version__, commands, output
 from dvdcli.cli import COMMANDS
 from dvdcli.errors import Exit
 from tests.conftest import Done, Home
@@ -241,3 +241,10 @@ def test_a_name_means_the_same_volume_in_every_locale(installed_home: Home) -> N
         for env in ({"LC_ALL": locale.name, "LOCPATH": str(home.root)}, {"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8"}):
             assert repr(home.mount(name, "local", env=env)) == repr(Done(0, done.out, ""))
             assert name in home.run("list", "--volumedriver=local", env=env).out.splitlines()
+
+
+def test_an_installation_that_is_not_whole_is_no_bug(capfd: pytest.CaptureFixture[str]) -> None:
+    assert output.report("mount d/v", ModuleNotFoundError("No module named 'requests'")) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("dvdcli: mount d/v: dvdcli, or what it needs, is not whole: No module named 'requests'; ")
+    assert "bug" not in said
