@@ -157,8 +157,8 @@ class Plugin:
                 connection = self.context.wrap_socket(connection, server_side=True)
             with connection:
                 self._exchange(connection)
-        except OSError:
-            pass
+        except (ConnectionError, TimeoutError, ssl.SSLError):
+            pass  # who called has gone, or did not speak TLS
         except Exception as error:
             self.faults.append(f"{type(error).__name__}: {error}")
         finally:
