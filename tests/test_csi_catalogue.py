@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from tests.csi import NOT_FOUND, Cluster, refused
+from tests.gate import flags
+from tests.walk import needs_strace
 
 pytestmark = pytest.mark.root
+STATE = 6
 
 
 @pytest.fixture
@@ -55,3 +60,34 @@ def test_a_directory_with_something_of_anybodys_in_it_stays(machine, names):
     (names / "v" / "note").write_text("kept")
     assert machine.csi("remove").code == 0
     assert (names / "v" / "note").read_text() == "kept"
+
+
+def traced(machine, verb, path, what):
+    """Make a call for the volume with a fault *what* where it touches *path*; return its exit code."""
+    line = ["strace", "-o", "/dev/null", "-P", str(path), f"-einject={what}", machine.command, verb, *flags("v", "csi")]
+    return subprocess.run(line, env=machine.env, capture_output=True, check=False, timeout=60).returncode
+
+
+@needs_strace
+def test_a_remove_that_could_not_be_noted_is_none(machine, names):
+    """What is on disk is not made durable: no later mount may delete the volume for its sake."""
+    assert machine.csi("create", "v", "--volumeopts=size=16M").code == 0
+    before = list(machine.host.driver.volumes)
+    assert traced(machine, "remove", names / "v", "fsync:error=EIO:when=1") == STATE
+    assert machine.csi("get").code == 0
+    assert machine.csi("mount").code == 0
+    assert list(machine.host.driver.volumes) == before
+    assert machine.csi("unmount").code == machine.csi("remove").code == 0
+
+
+@needs_strace
+def test_a_directory_that_stays_is_not_forgotten(machine, names):
+    """Where a volume has a staging directory it is half mounted, so remove refuses it."""
+    assert machine.csi("mount", "v", "--volumeopts=size=16M").code == 0
+    staging = names / "v" / "staging"
+    assert traced(machine, "unmount", staging, "rmdir:error=EIO") == STATE
+    assert staging.exists()
+    done = machine.recover()
+    assert (done.code, "csi/v: unmounted" in done.out, staging.exists()) == (0, True, False)
+    assert machine.csi("remove").code == 0
+    assert machine.leftovers() == []

@@ -151,15 +151,13 @@ class Catalogue:
     def end(self, name: str) -> None:
         """Take away the directories that the volume *name* was staged and published in, empty ones alone.
 
-        That of a volume without an entry goes with them.
+        That of a volume without an entry goes with them. Raises OSError: with a staging directory it is half mounted.
         """
         for path in (self.target(name), self.staging(name), os.path.dirname(self.staging(name))):
             try:
-                os.rmdir(path)
+                files.remove_directory(path)
             except NotADirectoryError:
                 _unlink_empty(path)
-            except OSError:
-                continue
 
     def has_begun(self, name: str) -> bool:
         """Return whether the volume *name* has been staged or published, or was about to be."""
@@ -199,9 +197,6 @@ class Catalogue:
 
 
 def _unlink_empty(path: str) -> None:
-    """Remove the file *path* that a driver published a block device over, and left."""
-    try:
-        if os.lstat(path).st_size == 0 and os.path.isfile(path) and not os.path.islink(path):
-            os.unlink(path)
-    except OSError:
-        return
+    """Remove the file *path* that a driver published a block device over, and left. Raises OSError."""
+    if os.path.isfile(path) and not os.path.islink(path) and os.lstat(path).st_size == 0:
+        os.unlink(path)

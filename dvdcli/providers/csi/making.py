@@ -152,14 +152,22 @@ class Maker:
             output.warn(f"the volume {entry.id} stays, without the name {name}: remove it by its id")
             return
         before, entry.status = entry.status, REMOVING
-        self._catalogue.save(entry)
+        try:
+            self._catalogue.save(entry)
+        except OSError:
+            self._keep(entry, before)
+            raise
         try:
             self._delete(entry)
         except DvdcliError as error:
             if not isinstance(error, TryAgainError):
-                entry.status = before  # no later call deletes it unasked
-                self._catalogue.save(entry)
+                self._keep(entry, before)
             raise
+
+    def _keep(self, entry: Entry, status: str) -> None:
+        """Take back that *entry* is being removed: no later call deletes it unasked. Raises OSError."""
+        entry.status = status
+        self._catalogue.save(entry)
 
     def _delete(self, entry: Entry) -> None:
         if not self._driver.controls("CREATE_DELETE_VOLUME"):
