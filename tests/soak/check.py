@@ -140,7 +140,9 @@ class Check:
         left = set(self.machine.home.leftovers())
         claims = {path for path in left if path.startswith("claims/")}
         containers = {path for path in left if path.startswith("containers/")}
-        self.expect("files in the state", sorted(left - claims - containers - expected), [])
+        # Of a create or a remove that was killed: recover comes by when the volume is not mounted any more.
+        unfinished = {f"volumes/{driver}/{name}/unfinished" for driver, name in rows}
+        self.expect("files in the state", sorted(left - claims - containers - expected - unfinished), [])
         self.expect("files missing", sorted(expected - left), [])
         self.expect("places of volumes", _below(state, "volumes/*/*"), sorted("/".join(volume) for volume in rows))
         texts = [(state / path).read_text() for path in claims if path.endswith("/claim.json")]
