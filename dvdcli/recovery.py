@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 540.0
 VOLUME_TIMEOUT = 60.0
+TIDY_TIMEOUT = 10.0  # a storage system that is stuck keeps nobody waiting for long
 PATIENCE = 1.0
 
 UNMOUNTED = "unmounted"
@@ -179,7 +180,8 @@ def _tidy(work: Work) -> Outcome:
     slot, volume = work.slot, unfinished.volume_of(work.slot)
     if not slot.look_only:
         if volume is not None:
-            providers.find(volume.driver, Config(), work.deadline, work.patience)[1].tidy(volume.name)
+            deadline = work.deadline.sooner(TIDY_TIMEOUT)
+            providers.find(volume.driver, Config(), deadline, work.patience)[1].tidy(volume.name)
         files.unlink(slot.unfinished)
         slot.erase()
     return Outcome(str(slot), COMPLETED, "a create or a remove of it was interrupted")

@@ -415,7 +415,8 @@ def test_local_with_its_directory_on_stuck_storage(home: Home, system: Fuse) -> 
         assert f"{system.path}/data has not answered for 1 s: its file system is stuck" in done.err, (words, done)
         assert done.code == Exit.TRY_AGAIN, (words, done)
     assert home.unmount("w", "local", timeout=SECONDS).code == 0
-    assert home.leftovers() == []
+    open_ones = {path.split("/")[2] for path in home.leftovers()}
+    assert open_ones == {"create", "remove"}, "what became of these is for recover to find out"
 
 
 def test_a_stuck_file_system_that_was_mounted_over_a_volume(home: Home) -> None:
