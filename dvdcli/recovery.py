@@ -201,5 +201,8 @@ def _undo(work: Work) -> Outcome:
         slot.holds.drop_all()
         if not work.finish():
             return Outcome(str(slot), WAITING, "a mount that was given up can still be under way")
-        slot.erase()
+        if slot.is_unfinished():
+            _tidy(work)
+        else:
+            slot.erase()
     return Outcome(str(slot), UNMOUNTED, why)

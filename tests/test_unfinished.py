@@ -107,6 +107,16 @@ def test_a_volume_that_is_mounted_meanwhile_stays(machine):
     assert machine.csi("remove").code == 0
 
 
+def test_one_recover_ends_the_remove_and_a_mount_after_it(machine):
+    assert machine.csi("create", "v", SIZE).code == 0
+    killed_in(machine, "remove", "DeleteVolume", "before")
+    killed_in(machine, "mount", "NodePublishVolume", "after", SIZE)
+    machine.age()
+    done = machine.recover()
+    assert (done.code, done.out) == (0, "csi/v: unmounted (nobody holds it)\n")
+    assert machine.leftovers() == []
+
+
 def test_recover_says_what_it_would_do_and_what_it_cannot(machine):
     assert machine.csi("create", "v", SIZE).code == 0
     killed_in(machine, "remove", "DeleteVolume", "before")
