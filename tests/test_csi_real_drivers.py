@@ -31,6 +31,12 @@ def mounts_at(path):
     return [mount for mount in mountinfo.read() if mount.path == str(path)]
 
 
+def stand_alone(path):
+    """Keep what is mounted on *path* from the staged mount, and let its unmount reach other tests' mount namespaces."""
+    for propagation in ("private", "shared"):
+        subprocess.run(["mount", f"--make-{propagation}", path], check=True)
+
+
 # Who knows any id
 
 
@@ -107,7 +113,7 @@ def test_what_is_forgotten_and_in_use_stays(machine, driver):
 
 def test_what_is_not_ours_is_not_unmounted(machine, driver):
     path = Path(machine.csi("mount").out.strip())
-    subprocess.run(["mount", "--make-private", path], check=True)
+    stand_alone(path)
     subprocess.run(["mount", "-t", "tmpfs", "other", path], check=True)
     try:
         refused(machine.csi("unmount"), FAILURE, "other is mounted at", "by hand")
@@ -125,7 +131,7 @@ def test_a_driver_that_deletes_what_it_finds_under_a_mount_is_given_one_mount_al
     driver.change(reckless=True)
     path = Path(machine.csi("mount").out.strip())
     (path / "file").write_text("kept")
-    subprocess.run(["mount", "--make-private", path], check=True)
+    stand_alone(path)
     subprocess.run(["mount", "--bind", path, path], check=True)  # as a driver that forgot would publish it again
     assert len(mounts_at(path)) == 2
     told = machine.csi("unmount")
