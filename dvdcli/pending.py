@@ -1,7 +1,7 @@
 """What waits for recover: the volumes with a marker, the places half removed, and once in each boot every record.
 
     pending/<driver>/<name>          an empty marker for each volume that needs recover
-    pending/<driver>/.<name>.<pid>   the same while the volume's directory, or its marker, is being removed
+    pending/<driver>/.<name>.<pid>   the same while a process makes the volume's directory, or removes it or its marker
     boot                             the boot whose first recover has looked at every record
     boot.new                         the boot whose first recover is at it
 """
@@ -27,9 +27,9 @@ def slots(state: State) -> Iterator[Slot]:
     return state.slots("pending")
 
 
-def finish_removals(state: State, boot: str) -> None:
-    """Finish the removals of places and of markers that were begun, where nobody is at work on them."""
-    for slot, marker in _going(state):
+def finish_places(state: State, boot: str) -> None:
+    """Remove the places that a killed process was making or removing, where nobody is at work on them."""
+    for slot, marker in _begun(state):
         try:
             if slot.exists():
                 lock = slot.acquire(Deadline(0.0))
@@ -39,18 +39,30 @@ def finish_removals(state: State, boot: str) -> None:
                         slot.mark()
                 finally:
                     lock.release()
-            files.unlink(marker)
+            if not _is_running(marker.rpartition(".")[2]):
+                files.unlink(marker)
         except (TryAgainError, OSError):
             continue  # the next recover comes by again
 
 
-def _going(state: State) -> Iterator[tuple[Slot, str]]:
-    """Return the places whose removal was begun, each with the path of the marker that tells so."""
+def _begun(state: State) -> Iterator[tuple[Slot, str]]:
+    """Return the places whose making or removal was begun, each with the path of the marker that tells so."""
     tree = f"{state.root}/pending"
     for driver in files.names_in(tree):
         for marker in files.names_in(f"{tree}/{driver}"):
             if marker.startswith("."):  # no encoded name does
                 yield state.slot_at(driver, marker[1:].rpartition(".")[0]), f"{tree}/{driver}/{marker}"
+
+
+def _is_running(pid: str) -> bool:
+    """Return whether the process can still do something: one that waits for its parent alone has no program."""
+    try:
+        os.readlink(f"/proc/{pid}/exe")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def is_first_look(state: State, boot: str) -> bool:

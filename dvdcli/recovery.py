@@ -84,7 +84,7 @@ def recover(deadline: Deadline, dry_run: bool = False) -> Iterator[Outcome]:
                 yield outcome
     if dry_run:
         return
-    pending.finish_removals(state, boot)
+    pending.finish_places(state, boot)
     if first:
         pending.looked(state, _sweep_claims(state) and whole)
 

@@ -103,6 +103,7 @@ class Slot:
         self.root = root
         self.directory = f"{root}/volumes/{driver}/{name}"
         self.marker = f"{root}/pending/{driver}/{name}"
+        self._own_marker = f"{root}/pending/{driver}/.{name}.{os.getpid()}"
         self.unfinished = f"{self.directory}/unfinished"
         self.holds = Holds(f"{self.directory}/holds")
         self.damaged = False
@@ -120,20 +121,22 @@ class Slot:
 
     def acquire(self, deadline: Deadline) -> Lock:
         """Take the volume's lock, making its directory. Raises TryAgainError at the *deadline*, and OSError."""
-        lock = acquire(f"{self.directory}/lock", deadline, self._make)
+        lock = None
         try:
+            lock = acquire(f"{self.directory}/lock", deadline, self._make)
+        finally:
             if self._made:
-                self.mark()  # whoever removed the last one may have taken our marker with it
-        except OSError:
-            lock.release()
-            raise
+                self._hand_over_marker(lock)
         self.guard = lock.descriptor
         return lock
 
     def _make(self) -> None:
-        """Make the directory, and its marker first: recover finds what is left of it wherever we are killed."""
+        """Make the directory, and first a marker: recover finds what is left of it wherever we are killed.
+
+        The marker has a name of ours, since the volume's own belongs to who has the lock, and goes with a removal.
+        """
         make_root(self.root)
-        self.mark()
+        self._touch(self._own_marker)
         self._made = True
         parent = os.path.dirname(self.directory)
         for path in (os.path.dirname(parent), parent, self.directory):
@@ -144,6 +147,19 @@ class Slot:
                 continue
             except FileNotFoundError:  # removed by who used it last: the caller tries again
                 return
+
+    def _hand_over_marker(self, lock: Lock | None) -> None:
+        """Make our marker the volume's own. Where that cannot be, ours stays for recover, and a *lock* is let go."""
+        try:
+            try:
+                os.rename(self._own_marker, self.marker)
+            except FileNotFoundError:
+                self.mark()  # a recover that cannot see this process has removed ours
+        except OSError:
+            if lock is None:
+                return
+            lock.release()
+            raise
 
     # The record
 
@@ -221,12 +237,15 @@ class Slot:
 
     def mark(self) -> None:
         """Leave a marker for recover. It need not be durable: after a power cut recover looks at everything."""
+        self._touch(self.marker)
+
+    def _touch(self, marker: str) -> None:
         try:
-            files.touch(self.marker)
+            files.touch(marker)
         except FileNotFoundError:
             make_root(self.root)
-            os.makedirs(os.path.dirname(self.marker), 0o700, exist_ok=True)
-            files.touch(self.marker)
+            os.makedirs(os.path.dirname(marker), 0o700, exist_ok=True)
+            files.touch(marker)
 
     def mark_if_possible(self) -> None:
         """Leave a marker; where there is no space for one, the next recover looks at every volume."""
@@ -259,23 +278,27 @@ class Slot:
         The other side of let_go(): the holds are read when the marker has gone, which has a name of ours until then.
         """
         going = self._set_aside_marker()
-        if not going:
-            self.unmark()
         held = bool(self.holds.valid(boot))
         if not held:
             self.mark_if_possible()
         if going:
-            files.unlink(going)
+            files.unlink(self._own_marker)
         return held
 
-    def _set_aside_marker(self) -> str:
-        """Give the marker a name of this process, and return its path; "" where there is none, or no space for it."""
-        going = f"{os.path.dirname(self.marker)}/.{os.path.basename(self.marker)}.{os.getpid()}"
+    def _set_aside_marker(self) -> bool:
+        """Give the marker the name of ours; return whether it has that. Raises OSError.
+
+        Where there is no space for another name the marker goes, and the next recover looks at every volume.
+        """
         try:
-            os.rename(self.marker, going)
+            os.rename(self.marker, self._own_marker)
+        except FileNotFoundError:
+            return False
         except OSError:
-            return ""
-        return going
+            look_again(self.root)
+            self.unmark()
+            return False
+        return True
 
     def sweep(self) -> None:
         """Remove what killed calls left beside the record and the holds. Raises OSError."""
@@ -305,11 +328,12 @@ class Slot:
         # Once the lock is gone the marker can be the next one's, so it gets a name of ours as long as we hold it.
         going = self._set_aside_marker()
         try:
-            self.unmark()  # where there is no space for another name
-            files.unlink(f"{self.directory}/lock")
-            files.remove_directory(self.directory)
+            lock = f"{self.directory}/lock"
+            files.unlink(lock)
+            if not files.remove_directory(self.directory) and os.path.lexists(lock):
+                self.mark_if_possible()  # of who waited for ours, and need not have marked it
             if going:
-                files.unlink(going)
+                files.unlink(self._own_marker)
         except OSError:
             if not going:
                 look_again(self.root)

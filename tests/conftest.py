@@ -26,6 +26,7 @@ IS_ROOT = os.geteuid() == 0
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")
 # In a chroot it is none, and what is mounted in a namespace of a test's own cannot be kept from the host.
 ROOT_IS_A_MOUNT = any(mount.path == "/" for mount in mountinfo.read())
+NO_PROCESS = 2**22 + 1  # no pid is as high
 
 
 # By default a test fails whose input once took 200 ms, or is slow to make.

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from tests.conftest import NO_PROCESS
 from tests.gate import Gate
 from tests.isolators import Isolator, variables
 from tests.waiting import wait_until
@@ -70,7 +71,7 @@ def test_a_hold_that_goes_after_recover_has_seen_it(home, isolator):
 @pytest.mark.parametrize("held", [True, False])
 def test_a_recover_that_was_killed_when_the_marker_was_away(home, isolator, held):
     marker = home.state / "pending" / "plug" / "v"
-    marker.rename(marker.with_name(".v.4711"))
+    marker.rename(marker.with_name(f".v.{NO_PROCESS}"))
     if not held:
         (home.state / "containers" / "@a:c1").rename(home.root / "gone")
         [hold] = (home.slot() / "holds").iterdir()

@@ -127,12 +127,14 @@ def touch(path: str) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
 
-def remove_directory(path: str) -> None:
-    """Remove the directory at *path*, if it is there and empty. Raises OSError."""
+def remove_directory(path: str) -> bool:
+    """Remove the directory at *path*, if it is there and empty; return whether it is gone. Raises OSError."""
     try:
         os.rmdir(path)
     except FileNotFoundError:
-        return
+        return True
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
+        return False
+    return True
