@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ class Plugin:
         self.socket = driver.root / f"{name}.sock"
         self.process: subprocess.Popen[bytes] | None = None
         self.wanted = False
+        self.ready = False
         self.starts = 0
 
     @property
@@ -56,7 +56,7 @@ class Plugin:
 
     def launch(self) -> None:
         """Start it."""
-        self.wanted = True
+        self.wanted, self.ready = True, False
         self.starts += 1
         line = [sys.executable, "-m", "tests.doubles.csi", self.driver.root, self.name, self.socket, *self.served]
         with (self.driver.root / f"{self.name}.log").open("ab") as log:
@@ -69,8 +69,24 @@ class Plugin:
         assert self.process is not None
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"ready\n", (self.driver.root / f"{self.name}.log").read_text()
+        self.ready = True
         if self.driver.supervised:
             threading.Thread(target=self._watch, args=(self.process,), daemon=True).start()
+
+    def settle(self) -> None:
+        """Wait until all that it has read is carried out; who has been killed has read nothing."""
+        wait_until(lambda: self.ready or self.process is None, f"the CSI double {self.name} does not start")
+        process = self.process
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(b"settle\n")
+            process.stdin.flush()
+        except (BrokenPipeError, ValueError):  # the latter where it has been stopped meanwhile
+            return
+        assert process.stdout.readline() in (b"settled\n", b""), (self.driver.root / f"{self.name}.log").read_text()
 
     def stop(self, signal_number: int = signal.SIGKILL) -> None:
         self.wanted = False
@@ -138,7 +154,8 @@ class Driver:
     def settle(self) -> None:
         """Wait until all is carried out that was sent by callers who have ended: even killed ones have sent it."""
         wait_until(lambda: not self._has_callers(), "somebody is still connected to the CSI double")
-        time.sleep(0.02)  # between what was read from a socket and the first step of the call
+        for plugin in self.plugins.values():
+            plugin.settle()
         self.wait_idle()
 
     def _has_callers(self) -> bool:

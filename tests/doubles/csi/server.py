@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,48 @@ SERVICES: dict[str, dict[str, Callable[[Call, Any], Message]]] = {
     "Node": node.RPCS,
 }
 AT_ONCE = 32
+FENCE = "/dvdcli.testing.Fence/Wait"
+
+
+class Threads(ThreadPoolExecutor):
+    """What calls are carried out by, which can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__(AT_ONCE)
+        self.at_work = 0
+        self.changed = threading.Condition()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        with self.changed:
+            self.at_work += 1
+        future = super().submit(fn, *args, **kwargs)
+        future.add_done_callback(lambda future: self._done())
+        return future
+
+    def _done(self) -> None:
+        with self.changed:
+            self.at_work -= 1
+            self.changed.notify_all()
+
+    def wait_for_others(self) -> None:
+        """Wait until the calling thread is the only one at work."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.at_work == 1)
 
 
 class Services(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
-    """The services *served*, of a node or, without a *node*, of a controller alone."""
+    """The services *served*, of a node or, without a *node*, of a controller alone, carried out by *threads*."""
 
-    def __init__(self, root: Path, name: str, served: list[str]) -> None:
+    def __init__(self, root: Path, name: str, served: list[str], threads: Threads) -> None:
         self.root = root
         self.name = name
         self.served = served
+        self.threads = threads
         self.going: dict[str, grpc.ServicerContext] = {}
 
     def service(self, details: Any) -> grpc.RpcMethodHandler | None:
+        if details.method == FENCE:
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: self._fence())
         package, _, rpc = details.method.lstrip("/").rpartition("/")
         found = SERVICES.get(package.removeprefix("csi.v1."), {}).get(rpc)
         if found is None or package.removeprefix("csi.v1.") not in self.served:
@@ -48,6 +79,10 @@ class Services(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
             request_deserializer=getattr(pb, f"{rpc}Request").FromString,
             response_serializer=lambda message: message.SerializeToString(),
         )
+
+    def _fence(self) -> bytes:
+        self.threads.wait_for_others()
+        return b""
 
     def answer(self, rpc: str, act: Callable[[Call, Any], Message], request: Any, context: Any) -> Message:
         call = Call(self.root, self.name, rpc, request, context)
@@ -124,17 +159,33 @@ def _wait(call: Call, told: dict[str, Any]) -> None:
         raise Refusal(Code.CANCELLED, "nobody listens any more")
 
 
+def settle(path: str) -> None:
+    """Return when all is carried out that was sent to us by callers whose connections have ended.
+
+    gRPC hands on what it has read in the order in which it has read it: so what comes before a call that we make
+    ourselves, and is answered when it is alone, has been carried out.
+    """
+    with grpc.insecure_channel(f"unix:{path}") as channel:
+        channel.unary_unary(FENCE)(b"", timeout=60)
+
+
 def main() -> int:
-    """Serve: ROOT NAME SOCKET SERVICE..., until stdin ends, which is when whoever started it is gone."""
+    """Serve: ROOT NAME SOCKET SERVICE..., until stdin ends, which is when whoever started it is gone.
+
+    Each line of stdin asks to settle(), and is answered when that is done.
+    """
     root, name, path, *served = sys.argv[1:]
     Path(path).unlink(missing_ok=True)
     if Settings.read(Path(root)).forgets and name in Books(Path(root)).nodes():
         Books(Path(root)).forget_node(name)
-    server = grpc.server(ThreadPoolExecutor(AT_ONCE), options=[("grpc.max_receive_message_length", 1 << 22)])
-    server.add_generic_rpc_handlers((Services(Path(root), name, served),))
+    threads = Threads()
+    server = grpc.server(threads, options=[("grpc.max_receive_message_length", 1 << 22)])
+    server.add_generic_rpc_handlers((Services(Path(root), name, served, threads),))
     server.add_insecure_port(f"unix:{path}")
     server.start()
     print("ready", flush=True)
-    sys.stdin.read()
+    for _ in sys.stdin:
+        settle(path)
+        print("settled", flush=True)
     server.stop(None)
     return 0
