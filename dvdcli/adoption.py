@@ -112,7 +112,7 @@ def _judge(work: Work, listed: Listed, who: str, dry_run: bool) -> Outcome:
             return Outcome(name, SKIPPED, "it is not mounted any more")
         _believe(work, path)
     if not dry_run:
-        work.slot.mark()
+        work.slot.marker.leave()
         work.take(who)  # first: a record can be rebuilt from its hold
         work.slot.save(work.known(), intent=True)
         work.slot.holds.drop(hold_name(DEFAULT_HOLD))

@@ -116,7 +116,7 @@ def inspect(slot: Slot) -> dict[str, Any]:
     view["record"] = record.to_json() if record else None
     view["row"] = listing.row_of(slot, record) if record else None
     view["holds"] = _holds(slot)
-    view["pending"] = slot.is_marked()
+    view["pending"] = slot.marker.is_left()
     view["mounts"] = _mounts(record) if record else []
     view["users"] = _users(record) if record else []
     view["provider"] = _asked(slot, record)

@@ -6,7 +6,8 @@ from dvdcli import output, providers, unfinished
 from dvdcli.config import Config
 from dvdcli.errors import InUseError, NotFoundError, TryAgainError, UsageError
 from dvdcli.linux import files
-from dvdcli.state import State, boot_id, look_again
+from dvdcli.marker import look_again
+from dvdcli.state import State, boot_id
 from dvdcli.volume import Volume, called
 from dvdcli.work import PATIENCE, Work
 
@@ -105,7 +106,7 @@ def remove(volume: Volume, deadline: Deadline) -> None:
             if work.holds and not work.is_of_older_boot:
                 users = called(sorted(work.holds))
                 raise InUseError(f"the volume {volume} is mounted for {users}", "unmount it first")
-            slot.mark_if_possible()
+            slot.marker.leave_if_possible()
             if not work.finish():
                 raise TryAgainError(f"a mount of {volume} that was given up can still be under way", "try again later")
         try:

@@ -68,7 +68,7 @@ def mount(
 
 def _finish_first(work: Work) -> None:
     try:
-        work.slot.mark_if_possible()
+        work.slot.marker.leave_if_possible()
         work.finish()
     except DvdcliError as error:
         raise TryAgainError(f"the last unmount of {work.slot} is not finished: {error.message}", error.hint) from error
@@ -77,9 +77,9 @@ def _finish_first(work: Work) -> None:
 def _join(work: Work, added: str) -> str:
     """Take the hold *added*, where it is any, on a volume that is mounted; return where."""
     if added:
-        work.slot.mark()
+        work.slot.marker.leave()
         work.take(added)
-    work.slot.unmark()  # what a call left that was killed just before its end
+    work.slot.marker.remove()  # what a call left that was killed just before its end
     return work.known().path
 
 
@@ -116,7 +116,7 @@ def unmount(volume: Volume, hold: str, deadline: Deadline, ask: bool = True) -> 
         if others:
             slot.holds.drop(hold)
             return others
-        slot.mark_if_possible()
+        slot.marker.leave_if_possible()
         slot.holds.drop_all()
         if work.finish():
             slot.erase()

@@ -1,9 +1,8 @@
-"""What waits for recover: the volumes with a marker, the places half removed, and once in each boot every record.
+"""What waits for recover: the volumes with a marker, the places half made or removed, and once a boot every record.
 
-    pending/<driver>/<name>          an empty marker for each volume that needs recover
-    pending/<driver>/.<name>.<pid>   the same while a process makes the volume's directory, or removes it or its marker
-    boot                             the boot whose first recover has looked at every record
-    boot.new                         the boot whose first recover is at it
+    pending/    see marker.py
+    boot        the boot whose first recover has looked at every record
+    boot.new    the boot whose first recover is at it
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def finish_places(state: State, boot: str) -> None:
                 try:
                     slot.erase_if_empty()
                     if slot.is_idle(boot):
-                        slot.mark()
+                        slot.marker.leave()
                 finally:
                     lock.release()
             if not _is_running(marker.rpartition(".")[2]):

@@ -124,7 +124,7 @@ def _failed(slot: Slot, error: DvdcliError) -> Outcome:
 def _left(slot: Slot, outcome: Outcome) -> Outcome:
     """Make sure that the next recover looks again."""
     if not slot.look_only:
-        slot.mark_if_possible()
+        slot.marker.leave_if_possible()
     return outcome
 
 
@@ -133,7 +133,7 @@ def _finish(slot: Slot, deadline: Deadline) -> Outcome | None:
     record = work.record
     if record is None:
         return _without_record(work)
-    if record.status == MOUNTED and work.holds and not work.is_of_older_boot and not slot.is_marked():
+    if record.status == MOUNTED and work.holds and not work.is_of_older_boot and not slot.marker.is_left():
         return None
     keep = {} if work.is_of_older_boot else dict(work.holds)
     if record.status == MOUNTING:
@@ -197,7 +197,7 @@ def _undo(work: Work) -> Outcome:
         return _left(slot, Outcome(str(slot), IN_USE, detail, Exit.IN_USE))
     why = "of an earlier boot" if work.is_of_older_boot else record.failure or "nobody holds it"
     if not slot.look_only:
-        slot.mark_if_possible()
+        slot.marker.leave_if_possible()
         slot.holds.drop_all()
         if not work.finish():
             return Outcome(str(slot), WAITING, "a mount that was given up can still be under way")

@@ -6,7 +6,8 @@
     volumes/<driver>/<name>/unfinished           see unfinished.py
     containers/<id>/                             see containers.py
     claims/<provider>/<id>/                      see claims.py
-    pending/<driver>/, boot                      see pending.py
+    pending/<driver>/                            see marker.py
+    boot                                         see pending.py
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dvdcli.errors import NewerError, StateError, UsageError
 from dvdcli.holds import Holds
 from dvdcli.linux import files
 from dvdcli.locks import Lock, acquire
+from dvdcli.marker import Marker, look_again
 from dvdcli.names import decode, encode
 from dvdcli.volume import Record, Volume, refuse_newer
 
@@ -82,15 +84,6 @@ class State:
         return Slot(self.root, driver, name, _volume(decode(driver), decode(name)))
 
 
-def look_again(root: str) -> None:
-    """Let the next recover look at every record: for what can leave no marker. Needs no space, and never fails."""
-    for name in ("boot.new", "boot"):
-        try:
-            files.unlink(f"{root}/{name}")
-        except OSError:
-            continue
-
-
 class Slot:
     """The place of one volume in the state: its lock, its record, its holds, its pending marker.
 
@@ -102,8 +95,7 @@ class Slot:
         self.volume = volume
         self.root = root
         self.directory = f"{root}/volumes/{driver}/{name}"
-        self.marker = f"{root}/pending/{driver}/{name}"
-        self._own_marker = f"{root}/pending/{driver}/.{name}.{os.getpid()}"
+        self.marker = Marker(root, driver, name)
         self.unfinished = f"{self.directory}/unfinished"
         self.holds = Holds(f"{self.directory}/holds")
         self.damaged = False
@@ -126,7 +118,7 @@ class Slot:
             lock = acquire(f"{self.directory}/lock", deadline, self._make)
         finally:
             if self._made:
-                self._hand_over_marker(lock)
+                self._give_marker(lock)
         self.guard = lock.descriptor
         return lock
 
@@ -136,7 +128,7 @@ class Slot:
         The marker has a name of ours, since the volume's own belongs to who has the lock, and goes with a removal.
         """
         make_root(self.root)
-        self._touch(self._own_marker)
+        self.marker.leave_ours()
         self._made = True
         parent = os.path.dirname(self.directory)
         for path in (os.path.dirname(parent), parent, self.directory):
@@ -148,13 +140,10 @@ class Slot:
             except FileNotFoundError:  # removed by who used it last: the caller tries again
                 return
 
-    def _hand_over_marker(self, lock: Lock | None) -> None:
-        """Make our marker the volume's own. Where that cannot be, ours stays for recover, and a *lock* is let go."""
+    def _give_marker(self, lock: Lock | None) -> None:
+        """Make our marker the volume's own. Where that cannot be, it stays for recover, and a *lock* is let go."""
         try:
-            try:
-                os.rename(self._own_marker, self.marker)
-            except FileNotFoundError:
-                self.mark()  # a recover that cannot see this process has removed ours
+            self.marker.give()
         except OSError:
             if lock is None:
                 return
@@ -225,80 +214,38 @@ class Slot:
         number = 0
         while os.path.lexists(f"{path}.corrupt-{number}"):
             number += 1
-        self.mark()
+        self.marker.leave()
         os.rename(path, f"{path}.corrupt-{number}")
         output.warn(f"{path} was damaged ({why}); it is kept as {os.path.basename(path)}.corrupt-{number}")
 
     def is_damaged(self) -> bool:
         """Return whether a damaged record was found, by this call or by one that could not finish."""
-        return self.damaged or (self.is_marked() and any(".corrupt-" in n for n in files.names_in(self.directory)))
+        return self.damaged or (self.marker.is_left() and any(".corrupt-" in n for n in files.names_in(self.directory)))
 
-    # The marker, and the end
-
-    def mark(self) -> None:
-        """Leave a marker for recover. It need not be durable: after a power cut recover looks at everything."""
-        self._touch(self.marker)
-
-    def _touch(self, marker: str) -> None:
-        try:
-            files.touch(marker)
-        except FileNotFoundError:
-            make_root(self.root)
-            os.makedirs(os.path.dirname(marker), 0o700, exist_ok=True)
-            files.touch(marker)
-
-    def mark_if_possible(self) -> None:
-        """Leave a marker; where there is no space for one, the next recover looks at every volume."""
-        try:
-            self.mark()
-        except OSError:
-            look_again(self.root)  # a full disk: letting go must work all the same
-
-    def is_marked(self) -> bool:
-        """Return whether the volume waits for recover."""
-        return os.path.lexists(self.marker)
-
-    def unmark(self) -> None:
-        """Remove the marker."""
-        files.unlink(self.marker)
+    # The end
 
     def let_go(self, who: str) -> None:
         """Drop a hold without the lock, and leave what follows from it to recover. Raises OSError.
 
         Who has the lock can be about to remove the marker, for that hold's sake: it is there again afterwards.
         """
-        self.mark_if_possible()
+        self.marker.leave_if_possible()
         self.holds.drop(who)
-        if not self.is_marked():
-            self.mark_if_possible()
+        if not self.marker.is_left():
+            self.marker.leave_if_possible()
 
     def unmark_held(self, boot: str) -> bool:
         """Remove the marker of a volume that is held; return False, and leave one, where nobody holds it any more.
 
         The other side of let_go(): the holds are read when the marker has gone, which has a name of ours until then.
         """
-        going = self._set_aside_marker()
+        going = self.marker.take()
         held = bool(self.holds.valid(boot))
         if not held:
-            self.mark_if_possible()
+            self.marker.leave_if_possible()
         if going:
-            files.unlink(self._own_marker)
+            self.marker.remove_ours()
         return held
-
-    def _set_aside_marker(self) -> bool:
-        """Give the marker the name of ours; return whether it has that. Raises OSError.
-
-        Where there is no space for another name the marker goes, and the next recover looks at every volume.
-        """
-        try:
-            os.rename(self.marker, self._own_marker)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            look_again(self.root)
-            self.unmark()
-            return False
-        return True
 
     def sweep(self) -> None:
         """Remove what killed calls left beside the record and the holds. Raises OSError."""
@@ -323,17 +270,17 @@ class Slot:
         self.clear()
         files.remove_directory(self.holds.directory)
         if self.is_unfinished():
-            self.mark_if_possible()
+            self.marker.leave_if_possible()
             return
         # Once the lock is gone the marker can be the next one's, so it gets a name of ours as long as we hold it.
-        going = self._set_aside_marker()
+        going = self.marker.take()
         try:
             lock = f"{self.directory}/lock"
             files.unlink(lock)
             if not files.remove_directory(self.directory) and os.path.lexists(lock):
-                self.mark_if_possible()  # of who waited for ours, and need not have marked it
+                self.marker.leave_if_possible()  # of who waited for ours, and need not have marked it
             if going:
-                files.unlink(self._own_marker)
+                self.marker.remove_ours()
         except OSError:
             if not going:
                 look_again(self.root)

@@ -42,7 +42,7 @@ def _note(slot: Slot) -> None:
     assert slot.volume is not None
     fields = {"schema": SCHEMA, "driver": slot.volume.driver, "name": slot.volume.name}
     try:
-        slot.mark()
+        slot.marker.leave()
         files.write(slot.unfinished, fastjson.dumps(fields).encode())
     except OSError as error:
         output.debug(f"{slot.unfinished}: {error}")

@@ -39,5 +39,5 @@ def put_on_record(work: Work, path: str) -> None:
     """Put on record, as unmounting, what is mounted at *path* without one. Raises OSError."""
     record = work.known()
     record.status, record.path, record.boot = UNMOUNTING, path, work.boot
-    work.slot.mark()
+    work.slot.marker.leave()
     work.slot.save(record, intent=True)

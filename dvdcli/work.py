@@ -131,7 +131,7 @@ class Work:
         record.path, record.handle, record.within = mounted.path, mounted.handle, mountinfo.within(mounted.path)
         self.slot.save(record, intent=False)
         if adding:
-            self.slot.unmark()
+            self.slot.marker.remove()
         else:
             self.slot.unmark_held(self.boot)
         return record.path
@@ -152,7 +152,7 @@ class Work:
         record = self.known()
         record.status, record.adding, record.boot = MOUNTING, adding, self.boot
         record.mount_namespace, record.since = mountinfo.namespace(), clock.now()
-        self.slot.mark()
+        self.slot.marker.leave()
         self.slot.save(record, intent=True)
         self._intended = True
         if adding:
@@ -266,7 +266,7 @@ class Work:
         try:
             if added:
                 self.slot.holds.drop(added)
-            self.slot.mark_if_possible()
+            self.slot.marker.leave_if_possible()
             record = self.known()
             record.adding = ""
             self.slot.save(record, intent=True)
@@ -290,7 +290,7 @@ class Work:
             self.deadline = Deadline(UNDO_TIMEOUT)
             self.patience = 0.0
             self._provider = None
-            self.slot.mark_if_possible()
+            self.slot.marker.leave_if_possible()
             if self.finish():
                 self.slot.erase()
         except (DvdcliError, OSError) as error:

@@ -31,7 +31,7 @@ HOOK_WAY = {
     "dvdcli", "dvdcli.__main__", "dvdcli.clock", "dvdcli.config", "dvdcli.errors", "dvdcli.fastjson", "dvdcli.holds",
     "dvdcli.hook", "dvdcli.http", "dvdcli.lifecycle", "dvdcli.linux", "dvdcli.linux.files", "dvdcli.linux.mountinfo",
     "dvdcli.locks", "dvdcli.output", "dvdcli.providers", "dvdcli.providers.base", "dvdcli.providers.docker",
-    "dvdcli.providers.plugins", "dvdcli.state", "dvdcli.names", "dvdcli.volume", "dvdcli.work",
+    "dvdcli.providers.plugins", "dvdcli.marker", "dvdcli.state", "dvdcli.names", "dvdcli.volume", "dvdcli.work",
 }  # fmt: skip
 # What all import besides, where a file system of this host may never answer.
 WHERE_IT_MAY_HANG = {"dvdcli.clock", "dvdcli.linux.aside", "dvdcli.linux.paths", "select"}
