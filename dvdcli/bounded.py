@@ -5,6 +5,8 @@ requests has a limit for each piece of an answer only, and none for its size: a 
 
 from __future__ import annotations
 
+from dvdcli.errors import without_threads
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +38,9 @@ def session() -> Any:
 def exchange(session: Any, seconds: float, method: str, url: str, **more: Any) -> Any | None:
     """Return the answer to a request, with all of its body as `body`; None where that takes more than *seconds*.
 
-    Raises TooLongError, and what requests raises.
+    Raises TooLongError, what requests raises, and TryAgainError where nothing was sent for want of a thread.
     """
+
     def work() -> Any:
         reply = session.request(method, url, stream=True, allow_redirects=False, **more)
         with reply:
@@ -54,7 +57,10 @@ def exchange(session: Any, seconds: float, method: str, url: str, **more: Any) -
 
 
 def within(seconds: float, function: Callable[[], T]) -> T | None:
-    """Return what *function* returns, None where it takes longer. Raises what it raises."""
+    """Return what *function* returns, None where it takes longer.
+
+    Raises what it raises, and TryAgainError where it cannot be begun for want of a thread.
+    """
     import threading
 
     done: list[T] = []
@@ -67,7 +73,10 @@ def within(seconds: float, function: Callable[[], T]) -> T | None:
             failures.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        raise without_threads("a request cannot be sent") from None
     thread.join(seconds)
     if failures:
         raise failures[0]

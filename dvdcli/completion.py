@@ -107,7 +107,10 @@ class _Shell(ShellComplete):
             items = self.get_completions(args, incomplete)
 
         worker = threading.Thread(target=ask, daemon=True)
-        worker.start()
+        try:
+            worker.start()
+        except RuntimeError:  # no more threads: without one, nobody could say that it takes too long
+            return ""
         worker.join(PATIENCE)
         self.late = worker.is_alive()
         return "".join(f"{self.format_completion(item)}\n" for item in list(items))

@@ -97,3 +97,11 @@ def from_os_error(error: OSError) -> StateError:
         f"{where}{error.strerror or error}",
         "see that the state directory's file system is writable, and has space and inodes",
     )
+
+
+def without_threads(what: str) -> TryAgainError:
+    """Return the failure of *what*, which cannot be done since the system gives this process no more threads."""
+    return TryAgainError(
+        f"{what}: the system gives no more threads",
+        "let there be more: pids.max of the cgroup (systemd: TasksMax), or the user's limit of processes",
+    )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dvdcli import bounded
+from dvdcli.errors import TryAgainError
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 MOVED = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n"
@@ -77,3 +78,17 @@ def test_an_answer_without_an_end_is_not_taken_whole(head: bytes) -> None:
 def test_a_redirection_is_not_followed_and_is_told() -> None:
     with server(lambda connection: connection.sendall(MOVED + b"Content-Length: 2\r\n\r\n{}")) as url:
         assert bounded.exchange(bounded.session(), 10, "GET", url, timeout=(5, 10)).status_code == 302
+
+
+def test_without_a_thread_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def send(*_: object, **__: object) -> None:
+        pytest.fail("it was sent")
+
+    session = bounded.session()
+    session.request = send
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(TryAgainError, match=r"a request cannot be sent: the system gives no more threads.*pids\.max"):
+        bounded.exchange(session, 10, "GET", "http://127.0.0.1:1/", timeout=(5, 10))

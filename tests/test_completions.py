@@ -15,6 +15,7 @@ from tests.doubles.engine import Engine
 from tests.doubles.plugin import DROP, NOT_THERE, Reply
 from tests.isolators import Isolator, variables
 from tests.shells import COMPLETIONS, Shell
+from tests.walk import needs_strace
 
 FILES = {"bash": "dvdcli.bash", "zsh": "_dvdcli", "fish": "dvdcli.fish"}
 STRANGE = "my vol:a=b$HOME'\"&ü*"
@@ -49,6 +50,14 @@ def test_no_variable_makes_anything_else_of_a_call_with_words(home: Home) -> Non
     assert home.run("list", env=env).out == ""
     assert home.run(env=env).out == "mount\n"
     assert home.run(env={"_DVDCLI_COMPLETE": "tcsh_complete"}).code == 2
+
+
+@needs_strace
+def test_where_no_thread_can_be_had_nothing_is_offered(home: Home) -> None:
+    line = ["strace", "-o", "/dev/null", "-e", "trace=clone,clone3", "-e", "inject=clone,clone3:error=EAGAIN"]
+    env = {**home.env, "_DVDCLI_COMPLETE": "zsh_complete", "COMP_LINE": "dvdcli\nmo"}
+    done = subprocess.run([*line, home.command], env=env, capture_output=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 # In the shells

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from dvdcli.errors import TryAgainError
+from dvdcli.errors import without_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,10 +40,7 @@ def check() -> None:
                 thread.start()
                 started.append(thread)
     except RuntimeError:
-        raise TryAgainError(
-            f"CSI drivers need {count} threads, and only {len(started)} can be started",
-            "let there be more: pids.max of the cgroup (systemd: TasksMax), or the user's limit of processes",
-        ) from None
+        raise without_threads(f"CSI drivers need {count} threads, and only {len(started)} can be started") from None
     finally:
         for thread in started:
             thread.join()  # gRPC would not let them end: it waits for room without letting Python go on
