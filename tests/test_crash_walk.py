@@ -124,7 +124,7 @@ def _struck(scene: Scene, hit: Hit, trace: walk_trace.Trace) -> tuple[subprocess
         done = walking.interrupt(scene, trace.interruptions())
         assert (done.returncode, done.stderr) == (0, b""), done
         return done, True
-    done = walking.inject(scene, hit.point, f"error={hit.error}")
+    done, at = walking.inject(scene, hit.point, f"error={hit.error}")
     if done.returncode == -signal.SIGABRT and b" RAW: " in done.stderr:
         return done, True  # gRPC ends its process where it gets no randomness: that is a kill
     # Letting go needs no space; only a file that is there is opened as if it were to be made, and an answer is written.
@@ -132,8 +132,9 @@ def _struck(scene: Scene, hit: Hit, trace: walk_trace.Trace) -> tuple[subprocess
     unsaid = b"standard output cannot be written" in done.stderr
     assert done.returncode in ((0,) if letting_go and not unsaid else FAILED), done
     assert scene.verb != "mount" or bool(done.stdout) == (done.returncode == 0), done
-    assert b"bug" not in done.stderr
-    return done, True
+    astray = walk_trace.is_of_python(at)  # where threads open files, the number is that of another one's today
+    assert astray or b"bug" not in done.stderr
+    return done, at != "" and not astray
 
 
 def varies(hit: Hit) -> bool:

@@ -79,12 +79,19 @@ def again(walk: Walk) -> Done:
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def inject(walk: Walk, point: Point, what: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the call with strace's injection *what* at *point*, in the process itself and never in its children."""
+def inject(walk: Walk, point: Point, what: str) -> tuple[subprocess.CompletedProcess[bytes], str]:
+    """Run the call with strace's injection *what* at *point*, in the process itself and never in its children.
+
+    Return how it ended, and strace's line of the system call that was hit, "" where it did not come to that.
+    """
+    log = walk.home.root / "injected"
     words = [f"-etrace={point.name}", f"-einject={point.name}:{what}:when={point.number}"]
     if point.alone:  # it may follow the children, and stops at nothing else then, which takes a fifth of the time
         words += ["-f", "--seccomp-bpf"]
-    return run(walk, "strace", "-o", "/dev/null", *words)
+    done = run(walk, "strace", "-o", log, *words)
+    hit = [line for line in log.read_text(errors="replace").splitlines() if line.endswith("(INJECTED)")]
+    log.unlink()
+    return done, "\n".join(hit)
 
 
 def interrupt(walk: Walk, words: list[str]) -> subprocess.CompletedProcess[bytes]:

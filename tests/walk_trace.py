@@ -216,8 +216,13 @@ def _words(home: Home, line: str) -> str:
     return re.sub(r"0x[0-9a-f]+|\d+", "N", _normal(home, asked))
 
 
+def is_of_python(line: str) -> bool:
+    """Return whether the system call in strace's *line* is about Python's own files."""
+    return _OF_PYTHON.search(line) is not None
+
+
 def touches(name: str, line: str) -> bool:
     """Return whether it touches a file, a socket, a process, a mount or a device, and not those of Python's own."""
     more = name in ("openat", "ioctl", "fsync", "fdatasync", "recvfrom", "socket", "pread64", "pidfd_open", "poll")
     own = (name == "ioctl" and "TCGETS" in line) or "<anon_inode:" in line  # gRPC's threads wake each other so
-    return (name in _ALWAYS or more) and not own and not _OF_PYTHON.search(line)
+    return (name in _ALWAYS or more) and not own and not is_of_python(line)
