@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from dvdcli.errors import TryAgainError
 from dvdcli.linux import mountinfo
 
 TABLE = """\
@@ -91,6 +93,27 @@ def test_a_process_that_has_gone() -> None:
     process.wait()
     assert mountinfo.read(process.pid) == []
     assert mountinfo.namespace(process.pid) == ""
+
+
+def test_a_process_that_waits_for_its_parent_alone() -> None:
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert mountinfo.read(process.pid) == []
+    finally:
+        process.wait()
+
+
+@pytest.mark.parametrize("pid", ["self", 1])
+def test_a_table_that_cannot_be_read_is_not_empty(pid: int | str) -> None:
+    """Nobody has a volume of whom nothing is seen: that would be a reason to unmount it."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        with pytest.raises(TryAgainError, match=f"cannot be told: /proc/{pid}/mountinfo: Too many open files"):
+            mountinfo.read(pid)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.fixture

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
+from dvdcli.errors import TryAgainError
+
+# Of a process that has gone, that waits for its parent alone, or that is not ours to see; of no /proc at all.
+_NOT_THERE = (errno.ENOENT, errno.ESRCH, errno.EINVAL, errno.EACCES, errno.EPERM)
 _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\043": "#", "\\134": "\\"}  # the last one last
 _NUMBERED = ("bcachefs", "btrfs")  # they have numbers of their own in the table, and a device all the same
 # File systems without a device of their own in the table, which the kernel itself answers for.
@@ -119,12 +124,20 @@ def parse(text: str) -> list[Mount]:
 
 
 def read(pid: int | str = "self") -> list[Mount]:
-    """Return the mounts that process *pid* sees; none where it has gone."""
+    """Return the mounts that process *pid* sees; none where it has gone.
+
+    Raises TryAgainError where the kernel does not tell: who is not seen to have a volume may still have it.
+    """
+    path = f"/proc/{pid}/mountinfo"
     try:
-        with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             return parse(file.read())
-    except OSError:
-        return []
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return []
+        raise TryAgainError(
+            f"what is mounted cannot be told: {path}: {error.strerror}", "see that this host has memory and files left"
+        ) from error
 
 
 def may_hang() -> bool:
