@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.blocks import backing_files, content, format_by_hand
+from tests.blocks import backing_files, backing_files_below, content, format_by_hand
 from tests.gate import flags
+from tests.walk import needs_strace
 
 USAGE, NOT_FOUND, IN_USE = 2, 3, 4
 
@@ -202,4 +203,19 @@ def test_a_size_that_is_too_small_for_its_file_system(home):
     done = mount(home, "v", "size=64M", "fsType=xfs")
     assert done.code == 1, done
     assert "Filesystem must be larger than 300MB.; see that device, and the volume's size" in done.err
+    assert home.leftovers() == []
+
+
+@needs_strace
+@pytest.mark.parametrize("call", ["openat", "ioctl"])
+def test_a_device_that_does_not_tell_its_file_is_not_taken_for_anothers(home, call):
+    """Else an unmount would leave the image on its device, and a mount put it on a second one."""
+    assert mount(home, "v", "size=64M").code == 0
+    [device] = backing_files_below(image(home).parent)
+    hit = ["-P", f"/dev/{device}", "-e", f"trace={call}", "-e", f"inject={call}:error=EIO:when=1"]
+    line = ["strace", "-o", "/dev/null", *hit, home.command, "unmount", *flags("v", "local")]
+    done = subprocess.run(line, env=home.env, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, f"/dev/{device} does not tell what it is on" in done.stderr) == (5, True), done
+    assert unmount(home).code == 0
+    assert str(image(home)) not in backing_files()
     assert home.leftovers() == []

@@ -5,10 +5,11 @@ Source: <linux/loop.h>, loop(4), losetup(8).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
-from dvdcli.errors import DvdcliError
+from dvdcli.errors import DvdcliError, TryAgainError
 from dvdcli.linux import files, process
 from dvdcli.linux.blockdev import Device
 
@@ -22,10 +23,15 @@ _LOOP_SET_CAPACITY = 0x4C07
 _STATUS_SIZE = 232  # struct loop_info64; lo_device and lo_inode come first, then lo_rdevice and lo_offset
 _SYSFS = "/sys/block"
 _DEVICES = "/dev"
+# Of a device that has no file, or none any more, that is no loop device, or not ours to see.
+_NONE = (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.ENOTTY, errno.EBUSY, errno.EACCES, errno.EPERM)
 
 
 def find(image: str) -> Device | None:
-    """Return the loop device that the file *image* is on, None where it is on none. Raises OSError."""
+    """Return the loop device that the file *image* is on, None where it is on none.
+
+    Raises OSError, and TryAgainError where a device does not tell what it is on.
+    """
     try:
         wanted = os.stat(image)
     except FileNotFoundError:
@@ -39,7 +45,7 @@ def find(image: str) -> Device | None:
 
 
 def others(image: str, device: Device) -> list[str]:
-    """Return the other loop devices, at any offset, that the file *image* is on. Raises OSError."""
+    """Return the other loop devices, at any offset, that the file *image* is on. Raises as find."""
     wanted = os.stat(image)
     paths = [f"{_DEVICES}/{name}" for name in files.names_in(_SYSFS) if name.startswith("loop")]
     backing = {path: _backing(path) for path in paths if path != device.path}
@@ -50,19 +56,19 @@ def _backing(path: str) -> tuple[int, int, int] | None:
     """Return the device number, the inode and the offset of what the loop device at *path* is on; None for nothing."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return _backing_of(descriptor)
-    finally:
-        os.close(descriptor)
+        try:
+            return _backing_of(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in _NONE:
+            return None
+        why = f"{path} does not tell what it is on: {error.strerror}"
+        raise TryAgainError(why, "see that this host has memory and files left") from error
 
 
-def _backing_of(descriptor: int) -> tuple[int, int, int] | None:
-    try:
-        status = fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, bytes(_STATUS_SIZE))
-    except OSError:
-        return None  # it has been freed since we looked
+def _backing_of(descriptor: int) -> tuple[int, int, int]:
+    status = fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, bytes(_STATUS_SIZE))
     device, inode, offset = (int.from_bytes(status[at : at + 8], "little") for at in (0, 8, 24))
     return _decode(device), inode, offset
 
@@ -86,15 +92,18 @@ def attach(image: str, deadline: Deadline, guard: int) -> Device:
 
 
 def detach(image: str, device: Device) -> None:
-    """Take the file *image* off *device*, which nobody uses; one that has another file by now is left. Raises OSError.
+    """Take the file *image* off *device*, which nobody uses; one that has another file by now is left.
 
-    An open descriptor keeps the device from being given another file while we look.
+    Raises OSError. An open descriptor keeps the device from being given another file while we look.
     """
     wanted = os.stat(image)
     descriptor = device.open()
     try:
         if _backing_of(descriptor) == (wanted.st_dev, wanted.st_ino, 0):
             fcntl.ioctl(descriptor, _LOOP_CLR_FD)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # it has been freed since we looked
+            raise
     finally:
         os.close(descriptor)
 
