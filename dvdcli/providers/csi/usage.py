@@ -24,13 +24,20 @@ _SETTLING = 1.0  # seconds that a mount is given to be gone, of a driver that sa
 
 
 def block_at(path: str) -> Device | None:
-    """Return the block device whose node is at *path*, None for none. A mounted directory is not looked into."""
+    """Return the block device whose node is at *path*, None for none. A mounted directory is not looked into.
+
+    Raises OSError where the device cannot be told.
+    """
     there = mountinfo.at(path, mountinfo.read())
     if there is not None and there.can_hang:
         return None
     try:
-        return Device(path) if stat.S_ISBLK(os.lstat(path).st_mode) else None
-    except (OSError, DvdcliError):
+        is_block = stat.S_ISBLK(os.lstat(path).st_mode)
+    except OSError:  # a file system that has shut down says so of its own directory
+        return None
+    try:
+        return Device(path) if is_block else None
+    except DvdcliError:  # it has gone
         return None
 
 
