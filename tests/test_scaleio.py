@@ -13,11 +13,9 @@ import pytest
 from tests.blocks import content
 from tests.doubles.scaleio import Drop, Error, Half, Raw, Slow
 from tests.gate import flags
-from tests.scaleio import FAILURE, GENERATIONS, IN_USE, NOT_FOUND, TRY_AGAIN, USAGE, Grid, refused
+from tests.scaleio import FAILURE, GENERATIONS, IN_USE, NO_NEW_LOGIN, NOT_FOUND, TRY_AGAIN, USAGE, Grid, refused
 
 pytestmark = pytest.mark.root
-# A gateway before 4.x has no such path; only who is refused by the old way tries it.
-NO_NEW_LOGIN = ["?: there is no POST /rest/auth/login in 3.6"]
 
 
 @pytest.fixture
@@ -272,7 +270,7 @@ def test_without_an_sdc_it_says_what_is_missing(machine, gateway):
 
 
 def test_a_wrong_password_is_said(grid, machine, gateway):
-    grid.expected = NO_NEW_LOGIN
+    grid.expected = [NO_NEW_LOGIN]
     machine.password_file.write_text("wrong\n")
     refused(machine.scaleio("mount"), FAILURE, gateway.user, "password_file")
     machine.password_file.write_text(gateway.password)
@@ -374,7 +372,7 @@ def test_settings_that_cannot_be_used(machine, gateway, changes):
 
 
 def test_a_secret_is_in_nothing_that_a_run_leaves(grid, machine, gateway):
-    grid.expected = NO_NEW_LOGIN
+    grid.expected = [NO_NEW_LOGIN]
     gateway.volume("v")
     said = [machine.scaleio("mount", "v", "-v"), machine.scaleio("unmount", "v", "-v")]
     gateway.always["login"] = Error(0, "no", 401)

@@ -24,7 +24,7 @@ from tests.csi import PLAIN, Cluster
 from tests.doubles import csi, ec2, scaleio
 from tests.ebs import Cloud
 from tests.gate import flags
-from tests.scaleio import Grid
+from tests.scaleio import NO_NEW_LOGIN, Grid
 from tests.waiting import wait_until
 
 
@@ -365,6 +365,7 @@ class ScaleIoWorld(World):
         self.double = self.gateway = self.grid.gateway
         self.gateway.gib = 2 << 20
         self.home = self.machine = self.grid.machine()
+        self.login_refused = False
 
     def top(self) -> Path:
         return self.grid.root
@@ -403,6 +404,10 @@ class ScaleIoWorld(World):
         self.machine.host.boot()
         self.home.reboot()
 
+    def answer(self, name: str, before: int, replies: list[Any]) -> None:
+        self.login_refused |= name == "login" and any(isinstance(reply, scaleio.Error) for reply in replies)
+        super().answer(name, before, replies)
+
     def lost(self, carried_out: bool) -> Any:
         return scaleio.Drop(act=carried_out)
 
@@ -422,6 +427,8 @@ class ScaleIoWorld(World):
         rival.host.die()
 
     def close(self) -> None:
+        if self.login_refused:
+            self.grid.expected += [fault for fault in self.gateway.faults if fault == NO_NEW_LOGIN]
         self.grid.close()
 
 
