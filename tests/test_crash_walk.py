@@ -38,7 +38,7 @@ KILLED = 128 + signal.SIGKILL
 # How often these are called depends on when an answer comes.
 VARYING = ("poll", "recvfrom", "sendto", "recvmsg", "sendmsg", "write", "futex", "wait4", "ioctl", "openat")
 # These read the mount table, whose length is other tests' affair.
-READERS = ("mount", "umount", "xfs_growfs")
+READERS = ("e2fsck", "mkfs.ext4", "mount", "resize2fs", "umount", "xfs_growfs")
 
 
 class Hit(NamedTuple):
