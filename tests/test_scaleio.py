@@ -173,6 +173,15 @@ def test_resize_grows_the_volume_and_the_file_system(machine, gateway):
     assert machine.scaleio("unmount").code == 0
 
 
+def test_a_resize_whose_answer_was_lost_is_done(machine, gateway):
+    assert machine.scaleio("create", "v", *machine.opts(size=8)).code == 0
+    gateway.next("setVolumeSize", Error(999, "told to"))
+    refused(machine.scaleio("resize", "v", "--yes", *machine.opts(size=16)), FAILURE, "told to")
+    gateway.next("setVolumeSize", Drop(act=True))
+    assert machine.scaleio("resize", "v", "--yes", *machine.opts(size=16)).code == 0
+    assert gateway.names().count("setVolumeSize") == 3, "it is sent again, and refused"
+
+
 # Mappings
 
 

@@ -218,7 +218,7 @@ class ScaleIoProvider(BlockProvider):
         if size < volume.size:
             raise UsageError(f"{volume} has {volume.size >> 30} GiB", "a volume is not made smaller")
         if size > volume.size:
-            self._gateway.post(f"instances/Volume::{volume.id}/action/setVolumeSize", {"sizeInGB": str(size >> 30)})
+            self._grow(volume, size)
         device = sdc.find(volume.id)
         if device is not None:
             patience = self.deadline.sooner(_DEVICE)
@@ -226,6 +226,14 @@ class ScaleIoProvider(BlockProvider):
                 self._sdc.rescan()
                 clock.sleep(0.2)
             self.fill(name, device)
+
+    def _grow(self, volume: ScaleIoVolume, size: int) -> None:
+        try:
+            self._gateway.post(f"instances/Volume::{volume.id}/action/setVolumeSize", {"sizeInGB": str(size >> 30)})
+        except GatewayError:
+            now = self._by_id(volume.id)
+            if now is None or now.size < size:  # else its first answer was lost, and it was refused when sent again
+                raise
 
     # Mappings
 
