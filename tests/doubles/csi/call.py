@@ -44,7 +44,6 @@ class Talk:
         self.root = root
         self.rpc = rpc
         self.node = node
-        self.told = 0
         self.line = self._connect()
 
     def _connect(self) -> socket.socket | None:
@@ -63,14 +62,7 @@ class Talk:
         if self.line is None:
             return {}
         text = json.dumps({"rpc": self.rpc, "node": self.node, "moment": moment}).encode() + b"\n"
-        try:
-            self.line.sendall(text)
-        except BrokenPipeError:  # seen once, on a busy machine: it was taken by nobody
-            self.line = self._connect()
-            if self.told or not self.line:
-                raise
-            self.line.sendall(text)
-        self.told += 1
+        self.line.sendall(text)
         answer = b""
         while not answer.endswith(b"\n"):
             more = self.line.recv(65536)

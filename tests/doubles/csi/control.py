@@ -75,7 +75,8 @@ class Control:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
         self.listener.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.acceptor = threading.Thread(target=self._accept, daemon=True)
+        self.acceptor.start()
 
     def next(self, rpc: str, *replies: Instead | None) -> None:
         """Have this happen in the next calls of *rpc*; None is the right answer."""
@@ -87,7 +88,11 @@ class Control:
             assert self.changed.wait_for(lambda: not self.working, 60), "a call of the CSI double hangs"
 
     def close(self) -> None:
-        self.listener.close()
+        """Listen no more. The thread ends first: it would serve whoever gets its descriptor's number next."""
+        if self.listener.fileno() >= 0:
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.acceptor.join(60)
+            self.listener.close()
 
     def _accept(self) -> None:
         while True:
