@@ -105,3 +105,8 @@ def without_threads(what: str) -> TryAgainError:
         f"{what}: the system gives no more threads",
         "let there be more: pids.max of the cgroup (systemd: TasksMax), or the user's limit of processes",
     )
+
+
+def untold(what: str, error: OSError) -> TryAgainError:
+    """Return the failure of a look at *what*, which the kernel did not answer: it is not taken for nothing."""
+    return TryAgainError(f"{what}: {error.strerror}", "see that this host has memory and files left")

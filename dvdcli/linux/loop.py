@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 
-from dvdcli.errors import DvdcliError, TryAgainError
+from dvdcli.errors import DvdcliError, untold
 from dvdcli.linux import files, process
 from dvdcli.linux.blockdev import Device
 
@@ -63,8 +63,7 @@ def _backing(path: str) -> tuple[int, int, int] | None:
     except OSError as error:
         if error.errno in _NONE:
             return None
-        why = f"{path} does not tell what it is on: {error.strerror}"
-        raise TryAgainError(why, "see that this host has memory and files left") from error
+        raise untold(f"{path} does not tell what it is on", error) from error
 
 
 def _backing_of(descriptor: int) -> tuple[int, int, int]:

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from dvdcli.errors import TryAgainError
+from dvdcli.errors import untold
 
 # Of a process that has gone, that waits for its parent alone, or that is not ours to see; of no /proc at all.
 _NOT_THERE = (errno.ENOENT, errno.ESRCH, errno.EINVAL, errno.EACCES, errno.EPERM)
@@ -135,9 +135,7 @@ def read(pid: int | str = "self") -> list[Mount]:
     except OSError as error:
         if error.errno in _NOT_THERE:
             return []
-        raise TryAgainError(
-            f"what is mounted cannot be told: {path}: {error.strerror}", "see that this host has memory and files left"
-        ) from error
+        raise untold(f"what is mounted cannot be told: {path}", error) from error
 
 
 def may_hang() -> bool:
