@@ -81,6 +81,12 @@ class Marker:
             files.touch(path)
 
 
+def maker(file_name: str) -> tuple[str, str]:
+    """Return the volume's encoded name and the pid, of a process's marker; ("", "") of a volume's own."""
+    name, _, pid = file_name[1:].rpartition(".")
+    return (name, pid) if file_name.startswith(".") else ("", "")  # no encoded name begins so
+
+
 def look_again(root: str) -> None:
     """Let the next recover look at every record: for what can leave no marker. Needs no space, and never fails."""
     for name in ("boot.new", "boot"):

@@ -12,6 +12,7 @@ import os
 from dvdcli.clock import Deadline
 from dvdcli.errors import TryAgainError
 from dvdcli.linux import files
+from dvdcli.marker import maker
 from dvdcli.state import make_root
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ def slots(state: State) -> Iterator[Slot]:
 
 def finish_places(state: State, boot: str) -> None:
     """Remove the places that a killed process was making or removing, where nobody is at work on them."""
-    for slot, marker in _begun(state):
+    for slot, marker, pid in _begun(state):
         try:
             if slot.exists():
                 lock = slot.acquire(Deadline(0.0))
@@ -38,19 +39,20 @@ def finish_places(state: State, boot: str) -> None:
                         slot.marker.leave()
                 finally:
                     lock.release()
-            if not _is_running(marker.rpartition(".")[2]):
+            if not _is_running(pid):
                 files.unlink(marker)
         except (TryAgainError, OSError):
             continue  # the next recover comes by again
 
 
-def _begun(state: State) -> Iterator[tuple[Slot, str]]:
-    """Return the places whose making or removal was begun, each with the path of the marker that tells so."""
+def _begun(state: State) -> Iterator[tuple[Slot, str, str]]:
+    """Return the places whose making or removal was begun, the path of the marker that tells so, and whose it is."""
     tree = f"{state.root}/pending"
     for driver in files.names_in(tree):
-        for marker in files.names_in(f"{tree}/{driver}"):
-            if marker.startswith("."):  # no encoded name does
-                yield state.slot_at(driver, marker[1:].rpartition(".")[0]), f"{tree}/{driver}/{marker}"
+        for file_name in files.names_in(f"{tree}/{driver}"):
+            name, pid = maker(file_name)
+            if name:
+                yield state.slot_at(driver, name), f"{tree}/{driver}/{file_name}", pid
 
 
 def _is_running(pid: str) -> bool:
