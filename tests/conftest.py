@@ -18,7 +18,9 @@ import pytest
 
 from dvdcli.linux import mountinfo
 from tests.blocks import backing_files_below
+from tests.doubles.acceptor import waiting_at_closed
 from tests.doubles.plugin import Plugin
+from tests.waiting import wait_until
 
 COMMAND = Path(sys.executable).parent / "dvdcli"
 IS_ROOT = os.geteuid() == 0
@@ -47,6 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="launches in mount namespaces: needs root, and / to be a mount"))
         if item.get_closest_marker("root") and not IS_ROOT:
             item.add_marker(pytest.mark.skip(reason="makes real mounts, which only root can"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_waits_at_a_closed_descriptor() -> Iterator[None]:
+    """It would take what is the next test's."""
+    yield
+    wait_until(lambda: not waiting_at_closed(), f"threads wait at a closed descriptor: {waiting_at_closed()}", 10)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 
 from dvdcli import bounded
 from dvdcli.errors import TryAgainError
+from tests.doubles.acceptor import Acceptor, in_threads
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 MOVED = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n"
@@ -19,23 +20,25 @@ MOVED = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n"
 
 @contextlib.contextmanager
 def server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Serve one connection with *answer*; yield the URL."""
+    """Serve each connection with *answer*; yield the URL."""
     listener = socket.create_server(("127.0.0.1", 0))
+    connections = []
 
-    def serve() -> None:
+    def serve(connection: socket.socket) -> None:
+        connections.append(connection)
         with contextlib.suppress(OSError):
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                answer(connection)
+            connection.recv(65536)
+            answer(connection)
+            connection.shutdown(socket.SHUT_RDWR)
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
+    acceptor = Acceptor(listener, in_threads(serve))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
     finally:
-        listener.close()
-        thread.join(10)
+        acceptor.stop()
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # an answer without an end has one
 
 
 def endless(connection: socket.socket) -> None:

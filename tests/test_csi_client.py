@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import socket
-import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -18,6 +18,7 @@ from dvdcli.providers.csi.driver import Driver
 from dvdcli.providers.csi.secrets import Secrets
 from tests.anydriver import AnyDriver, fail, say
 from tests.conftest import COMMAND
+from tests.doubles.acceptor import Acceptor, in_threads
 from tests.expect import refused
 from tests.gate import flags
 
@@ -320,29 +321,21 @@ def stranger(home):
     server.listen(64)
     kept = []
 
-    def serve(act):
-        def run():
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                kept.append(connection)
-                threading.Thread(target=quietly, args=(act, connection), daemon=True).start()
+    acceptors = []
 
-        threading.Thread(target=run, daemon=True).start()
+    def serve(act):
+        def take(connection):
+            kept.append(connection)
+            with suppress(OSError):
+                act(connection)
+
+        acceptors.append(Acceptor(server, in_threads(take)))
 
     yield serve
-    server.close()
-    for connection in kept:
+    for acceptor in acceptors:
+        acceptor.stop()
+    for connection in [server, *kept]:
         connection.close()
-
-
-def quietly(act, connection):
-    try:
-        act(connection)
-    except OSError:
-        return
 
 
 @pytest.mark.parametrize("kind", STRANGERS)

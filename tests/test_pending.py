@@ -243,7 +243,7 @@ def test_what_can_leave_no_marker_makes_the_next_recover_look_at_everything(look
     (looked.state / "aside").rename(pending)
     assert [row["status"] for row in looked.mounts()] == ["unmounting"]
     Path(plugin.where.removeprefix("unix:")).unlink()
-    plugin._listen()
+    plugin.listen()
     assert looked.recover().code == 0
     assert (looked.mounts(), looked.leftovers()) == ([], [])
 

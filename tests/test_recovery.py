@@ -112,7 +112,7 @@ def test_a_dead_plugin_costs_recover_little_and_loses_nothing(home):
     assert (done.code, "cannot be reached" in done.err) == (5, True)
     assert home.record()["status"] == "mounted"
     Path(plugin.where[5:]).unlink()
-    plugin._listen()
+    plugin.listen()
     assert home.recover().code == 0
     assert not plugin.volumes["v"].attached
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.blocks import content
+from tests.doubles.acceptor import Acceptor
 from tests.doubles.scaleio import Drop, Error, Half, Raw, Slow
 from tests.gate import flags
 from tests.scaleio import FAILURE, GENERATIONS, IN_USE, NO_NEW_LOGIN, NOT_FOUND, TRY_AGAIN, USAGE, Grid, refused
@@ -401,20 +402,13 @@ def test_a_secret_is_in_nothing_that_a_run_leaves(grid, machine, gateway):
 )
 def test_what_ends_the_connection_or_speaks_no_tls_is_no_impostor(machine, answer, code, words):
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=answer_all, args=(listener, answer), daemon=True)
-        thread.start()
+        acceptor = Acceptor(listener, lambda connection: answer_one(connection, answer))
         machine.configure(endpoint=f"https://127.0.0.1:{listener.getsockname()[1]}")
         refused(machine.scaleio("get", "v", "--timeout=2"), code, words)
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(60)
+        acceptor.stop()
 
 
-def answer_all(listener, answer):
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return
-        with connection:
-            connection.recv(65536)
-            connection.sendall(answer)
+def answer_one(connection, answer):
+    with connection:
+        connection.recv(65536)
+        connection.sendall(answer)

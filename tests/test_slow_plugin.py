@@ -12,6 +12,7 @@ import pytest
 
 from dvdcli.errors import Exit
 from tests.conftest import Home
+from tests.doubles.acceptor import Acceptor, in_threads
 from tests.doubles.plugin import Reply
 from tests.expect import one_line, refused
 
@@ -86,18 +87,12 @@ def dripping(server: socket.socket, said: bytes) -> Iterator[None]:
                 if over.wait(1):
                     return
 
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=speak, args=(server.accept()[0],), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
+    acceptor = Acceptor(server, in_threads(speak))
     try:
         yield
     finally:
         over.set()
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
+        acceptor.stop()
 
 
 def test_a_handshake_of_a_byte_a_second(home: Home) -> None:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.doubles.acceptor import Acceptor
 from tests.waiting import wait_until
 
 ACCEPT = "application/vnd.docker.plugins.v1.2+json"
@@ -89,7 +90,7 @@ class Plugin:
         self.backlog = backlog
         if real:
             self._make_root()
-        self._listen()
+        self.listen()
 
     def _make_root(self) -> None:
         """Mount where propagation is shared, as systemd has it: no other test's namespace keeps a copy."""
@@ -97,7 +98,8 @@ class Plugin:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "dvdcli-test", self.root], check=True)
         subprocess.run(["mount", "--make-shared", self.root], check=True)
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """Listen, again after `stop`."""
         if self.where.startswith("unix:"):
             path = self.where[5:]
             self.socket = socket.socket(socket.AF_UNIX)
@@ -108,15 +110,11 @@ class Plugin:
             port = self.socket.getsockname()[1]
             self.url = f"{'https' if self.context else 'tcp'}://127.0.0.1:{port}"
         self.socket.listen(self.backlog)
-        self.acceptor = threading.Thread(target=self._accept, daemon=True)
-        self.acceptor.start()
+        self.acceptor = Acceptor(self.socket, self._take)
 
     def stop(self) -> None:
-        """Listen no more. The thread ends first: it would serve whoever gets its descriptor's number next."""
-        if self.socket.fileno() >= 0:
-            self.socket.shutdown(socket.SHUT_RDWR)
-            self.acceptor.join(60)
-            self.socket.close()
+        """Listen no more."""
+        self.acceptor.stop()
 
     def next(self, method: str, *replies: Reply) -> None:
         """Answer the next calls of *method* so."""
@@ -141,15 +139,10 @@ class Plugin:
 
     # HTTP
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            with self.lock:
-                self.busy += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def _take(self, connection: socket.socket) -> None:
+        with self.lock:
+            self.busy += 1
+        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from tests.doubles.acceptor import Acceptor
 from tests.waiting import wait_until
 
 REASONS = {
@@ -69,15 +70,12 @@ class Web:
             self.reserved = None
         self.listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
         self.port = self.listener.getsockname()[1]
-        self.acceptor = threading.Thread(target=self._accept, args=(self.listener,), daemon=True)
-        self.acceptor.start()
+        self.acceptor = Acceptor(self.listener, self._take)
 
     def stop(self, *, reserve: bool = False) -> None:
         """Listen no more; with *reserve* keep the port, so that who connects is refused and nobody else gets it."""
         if self.listener:
-            self.listener.shutdown(socket.SHUT_RDWR)
-            self.acceptor.join(60)
-            self.listener.close()
+            self.acceptor.stop()
             self.listener = None
         with self.lock:
             for connection in self.connections:
@@ -108,15 +106,10 @@ class Web:
             ready, _, _ = select.select(list(self.connections), [], [], 0)
             return bool(ready)
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with self.lock:
-                self.connections.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def _take(self, connection: socket.socket) -> None:
+        with self.lock:
+            self.connections.add(connection)
+        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:

@@ -135,7 +135,7 @@ class KeepingPlugin(Plugin):
         with self.lock:
             for volume in self.volumes.values():
                 volume.ids.clear()
-        self._listen()
+        self.listen()
 
     def reboot(self) -> None:
         for volume in self.volumes.values():

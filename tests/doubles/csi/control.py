@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.doubles.acceptor import Acceptor
+
 
 @dataclass
 class Instead:
@@ -75,8 +77,7 @@ class Control:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
         self.listener.listen(64)
-        self.acceptor = threading.Thread(target=self._accept, daemon=True)
-        self.acceptor.start()
+        self.acceptor = Acceptor(self.listener, self._take)
 
     def next(self, rpc: str, *replies: Instead | None) -> None:
         """Have this happen in the next calls of *rpc*; None is the right answer."""
@@ -88,21 +89,13 @@ class Control:
             assert self.changed.wait_for(lambda: not self.working, 60), "a call of the CSI double hangs"
 
     def close(self) -> None:
-        """Listen no more. The thread ends first: it would serve whoever gets its descriptor's number next."""
-        if self.listener.fileno() >= 0:
-            self.listener.shutdown(socket.SHUT_RDWR)
-            self.acceptor.join(60)
-            self.listener.close()
+        """Listen no more."""
+        self.acceptor.stop()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                line, _ = self.listener.accept()
-            except OSError:
-                return
-            with self.changed:
-                self.working += 1
-            threading.Thread(target=self._serve, args=(line,), daemon=True).start()
+    def _take(self, line: socket.socket) -> None:
+        with self.changed:
+            self.working += 1
+        threading.Thread(target=self._serve, args=(line,), daemon=True).start()
 
     def _serve(self, line: socket.socket) -> None:
         try:

@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.doubles.acceptor import Acceptor
+
 if TYPE_CHECKING:
     from tests.doubles.scaleio.host import Host
 
@@ -37,30 +39,22 @@ class Driver:
         self.socket.bind(f"/proc/self/fd/{fd}/scini.sock")  # however long the directory's path is
         os.close(fd)
         self.socket.listen()
-        self.thread = threading.Thread(target=self._accept, daemon=True)
-        self.thread.start()
+        self.acceptor = Acceptor(self.socket, self._take)
 
     def names(self) -> list[str]:
         return [arguments[0].lstrip("-") if arguments else "" for arguments in self.calls]
 
     def close(self) -> None:
-        self.socket.shutdown(socket.SHUT_RDWR)
-        self.thread.join(60)
-        self.socket.close()
+        self.acceptor.stop()
         for connection in list(self.open):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            self.open.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def _take(self, connection: socket.socket) -> None:
+        self.open.add(connection)
+        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
