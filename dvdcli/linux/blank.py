@@ -81,6 +81,8 @@ def _is_zero(device: Device, deadline: Deadline) -> bool:
     except OSError as error:
         raise _unreadable(device, error) from error
     try:
+        if not size:  # a loop device without a file, a drive without a medium
+            raise DvdcliError(f"{device} has a size of 0 bytes", "see what it is attached to")
         for start, length in _places(size):
             end = start + length
             while start < end:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dvdcli.providers.base import Note
     from dvdcli.volume import Volume
 
+_MOST_LOST = 3  # times that a device is lost again as soon as it was attached
 _LOOK = 2.0  # seconds that somebody who only looks at a device is given
 
 FILE_SYSTEM_OPTIONS = {
@@ -197,19 +198,53 @@ class BlockProvider(Provider):
         state["id"] = disk.id
         note(state)
         with output.step(f"attaching {disk.id}", self.deadline):
-            attached = self.attach(disk, options, state, note)
-        device, path = attached.device, self.mountpoint(volume.name)
-        mounted = self._is_mounted(device, path, state)
-        known = {"device": device.to_json(), "attachment": attached.attachment, "path": path}
-        if not mounted or {**state, **known} != state:
-            state.update(known, namespace=mountinfo.namespace())
-            note(state)
-        if not mounted:
-            self._mount(attached, path, options, state, note)
+            attached, descriptor = self._attach_and_hold(disk, options, state, note)
+        path = self.mountpoint(volume.name)
+        try:
+            mounted = self._is_mounted(attached.device, path, state)
+            known = {"device": attached.device.to_json(), "attachment": attached.attachment, "path": path}
+            if not mounted or {**state, **known} != state:
+                state.update(known, namespace=mountinfo.namespace())
+                note(state)
+            if not mounted:
+                self._mount(attached, path, options, state, note)
+        finally:
+            os.close(descriptor)
         fresh = state.pop("fresh", False) or (not self._is_read_only(options) and is_untouched(path))
         if fresh:
             dress(self, path, options)
         return Mounted(path, state, fresh)
+
+    def _attach_and_hold(
+        self, disk: Disk, options: Mapping[str, str], state: dict[str, Any], note: Note
+    ) -> tuple[Attached, int]:
+        """Return the disk's device and a descriptor, which the caller closes: until then nobody else gets the device.
+
+        Raises as attach, and TryAgainError where the device is given to somebody else each time.
+        """
+        for _ in range(_MOST_LOST):
+            attached = self.attach(disk, options, state, note)
+            descriptor = self._hold(attached.device, state)
+            if descriptor >= 0:
+                return attached, descriptor
+        raise TryAgainError(f"{attached.device} was taken off {disk.id} by somebody", "try again when they are done")
+
+    def _hold(self, device: Device, handle: Mapping[str, Any]) -> int:
+        """Return a descriptor of *device*, which was opened before it was proven once more that it is the disk's.
+
+        -1 where it is not. A device that nobody has open can be given to another disk at any moment: a loop device is
+        when its last opener goes, as whoever looks at it can be. Raises OSError.
+        """
+        descriptor = device.open()
+        try:
+            today = self.locate(handle)
+            if today is not None and today.is_that_of(device.to_json()):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return -1
 
     def _is_read_only(self, options: Mapping[str, str]) -> bool:
         return "ro" in filesystems.split_options(self.option(options, "mountopts"))
@@ -305,6 +340,9 @@ class BlockProvider(Provider):
         return True
 
     def _finish_format(self, device: Device, handle: Mapping[str, Any]) -> None:
+        descriptor = self._hold(device, handle)
+        if descriptor < 0:
+            raise TryAgainError(f"{device} was taken off {handle['id']} by somebody", "try again when they are done")
         try:
             attachment = self.attachment(handle)
             Formatter(device, attachment, self.deadline, self.guard).finish(handle["format"])
@@ -312,3 +350,5 @@ class BlockProvider(Provider):
             raise
         except DvdcliError as error:
             output.warn(f"{device} ({handle['id']}) is left with half a file system on it: {error}")
+        finally:
+            os.close(descriptor)
