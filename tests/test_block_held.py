@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from dvdcli.clock import Deadline
-from dvdcli.errors import DvdcliError, TryAgainError
+from dvdcli.errors import DvdcliError
 from dvdcli.linux import blank, holders, loop, mountinfo
 from dvdcli.linux.blockdev import Device
+from dvdcli.providers.block import LostError
 from dvdcli.providers.image import ImageProvider
 from dvdcli.providers.local import LocalProvider
 from dvdcli.testing.calls import Note
@@ -91,7 +92,7 @@ def test_a_device_that_is_always_lost_is_left_alone(sized: Sized, theirs, robbed
     before = digest(theirs)
     provider, note = robbed(100), Note()
     losing = re.escape(f"was taken off {sized.image()} by somebody")
-    with pytest.raises(TryAgainError, match=losing):
+    with pytest.raises(LostError, match=losing):
         provider.mount(Volume("local", "v"), options, {}, note)
     assert digest(theirs) == before
     assert sized.mounts() == []
@@ -115,10 +116,32 @@ def test_what_an_interrupted_mkfs_left_is_not_looked_for_on_anothers(sized: Size
     }  # fmt: skip
     provider.times = 1
     monkeypatch.setattr("dvdcli.linux.mounting.await_free", lambda *_: provider.lose(str(device)))
-    with pytest.raises(TryAgainError, match="was taken off"):
+    with pytest.raises(LostError, match="was taken off"):
         provider.unmount(Volume("local", "v"), handle, Note())
     assert provider.times == 0
     assert digest(theirs) == before
+
+
+def test_a_file_system_is_made_larger_on_its_own_device_alone(sized: Sized, theirs, robbed, monkeypatch) -> None:
+    """Somebody unmounts the volume by hand, and its device is another image's, when the file system is to grow."""
+    provider = robbed(0)
+    mounted = provider.mount(Volume("local", "v"), {}, {}, Note())
+    before, look = digest(theirs), provider.place
+
+    def place(name, device):
+        monkeypatch.undo()
+        there = look(name, device)
+        run("umount", there)
+        provider.times = 1
+        provider.lose(device.path)
+        return there
+
+    monkeypatch.setattr(provider, "place", place)
+    with pytest.raises(LostError, match="was taken off"):
+        provider.resize("v", {"size": "96M"})
+    assert provider.times == 0
+    assert digest(theirs) == before
+    assert provider.unmount(Volume("local", "v"), mounted.handle, Note())
 
 
 def unbound() -> int:

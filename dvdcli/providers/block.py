@@ -74,6 +74,10 @@ class Attached:
         self.shared = shared
 
 
+class LostError(TryAgainError):
+    """A device is another disk's by now, or nobody's."""
+
+
 class BlockProvider(Provider):
     """A storage system whose volumes are block devices."""
 
@@ -157,12 +161,21 @@ class BlockProvider(Provider):
         there = mountinfo.at(self.mountpoint(name), mountinfo.read())
         return there.path if device and there and there.is_of(device.number) else ""
 
-    def fill(self, name: str, device: Device) -> None:
-        """Let the file system of the volume *name*, where it is mounted, fill *device*. Raises DvdcliError."""
-        path = self.place(name, device)
-        there = mountinfo.at(path, mountinfo.read())
-        kind = filesystems.FILE_SYSTEMS.get(there.type) if there is not None else None
-        failure = filesystems.grow(kind, device, path, self.deadline, self.guard) if kind else ""
+    def fill(self, name: str, device: Device, disk_id: str) -> None:
+        """Let the file system of the volume *name*, where it is mounted, fill *device*, which *disk_id* has.
+
+        Raises DvdcliError.
+        """
+        if not self.place(name, device):
+            return
+        descriptor = self._hold(device, {"id": disk_id})
+        try:
+            path = self.place(name, device)
+            there = mountinfo.at(path, mountinfo.read())
+            kind = filesystems.FILE_SYSTEMS.get(there.type) if there is not None else None
+            failure = filesystems.grow(kind, device, path, self.deadline, self.guard) if kind else ""
+        finally:
+            os.close(descriptor)
         if failure:
             raise DvdcliError(
                 f"{device} is larger, but the file system at {path} is not: {failure}",
@@ -220,20 +233,21 @@ class BlockProvider(Provider):
     ) -> tuple[Attached, int]:
         """Return the disk's device and a descriptor, which the caller closes: until then nobody else gets the device.
 
-        Raises as attach, and TryAgainError where the device is given to somebody else each time.
+        Raises as attach, and LostError where the device is given to somebody else each time.
         """
         for _ in range(_MOST_LOST):
             attached = self.attach(disk, options, state, note)
-            descriptor = self._hold(attached.device, state)
-            if descriptor >= 0:
-                return attached, descriptor
-        raise TryAgainError(f"{attached.device} was taken off {disk.id} by somebody", "try again when they are done")
+            try:
+                return attached, self._hold(attached.device, state)
+            except LostError as error:
+                lost = error
+        raise lost
 
     def _hold(self, device: Device, handle: Mapping[str, Any]) -> int:
         """Return a descriptor of *device*, which was opened before it was proven once more that it is the disk's.
 
-        -1 where it is not. A device that nobody has open can be given to another disk at any moment: a loop device is
-        when its last opener goes, as whoever looks at it can be. Raises OSError.
+        A device that nobody has open can be given to another disk at any moment: a loop device is when its last opener
+        goes, as whoever looks at it can be. Raises LostError where it was, and OSError.
         """
         descriptor = device.open()
         try:
@@ -244,7 +258,7 @@ class BlockProvider(Provider):
             os.close(descriptor)
             raise
         os.close(descriptor)
-        return -1
+        raise LostError(f"{device} was taken off {handle['id']} by somebody", "try again when they are done")
 
     def _is_read_only(self, options: Mapping[str, str]) -> bool:
         return "ro" in filesystems.split_options(self.option(options, "mountopts"))
@@ -341,8 +355,6 @@ class BlockProvider(Provider):
 
     def _finish_format(self, device: Device, handle: Mapping[str, Any]) -> None:
         descriptor = self._hold(device, handle)
-        if descriptor < 0:
-            raise TryAgainError(f"{device} was taken off {handle['id']} by somebody", "try again when they are done")
         try:
             attachment = self.attachment(handle)
             Formatter(device, attachment, self.deadline, self.guard).finish(handle["format"])

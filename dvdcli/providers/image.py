@@ -94,4 +94,4 @@ class ImageProvider(BlockProvider):
         if device is None:
             return
         loop.refresh(device)
-        self.fill(name, device)
+        self.fill(name, device, disk.id)

@@ -199,7 +199,7 @@ class EbsProvider(BlockProvider):
             self._await_modified(volume)
         device = self.locate({"id": volume.id})
         if device is not None:
-            self.fill(name, device)
+            self.fill(name, device, volume.id)
 
     def _await_modified(self, volume: Ec2Volume) -> None:
         pauses = Pauses(self.deadline)

@@ -225,7 +225,7 @@ class ScaleIoProvider(BlockProvider):
             while device.size() < size and patience.left():
                 self._sdc.rescan()
                 clock.sleep(0.2)
-            self.fill(name, device)
+            self.fill(name, device, volume.id)
 
     def _grow(self, volume: ScaleIoVolume, size: int) -> None:
         try:
