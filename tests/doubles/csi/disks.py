@@ -85,9 +85,10 @@ def mount_volume(call: Call, volume: Volume, args: dict[str, object], place: str
         return bind(directory, place)
     wanted = str(args.get("fs_type", ""))
     flags = [str(flag) for flag in args.get("mount_flags", [])]  # type: ignore[attr-defined]
-    there = devices(image)  # the mount of another place, or one that nobody sees any more
-    loop = None if there else Loop(image)
-    device = there[0] if loop is None else loop.path
+    device, held = _hold(image)  # the mount of another place, or one that nobody sees any more
+    loop = None if device else Loop(image)
+    if loop:
+        device, held = loop.path, loop.fd
     try:
         call.at("attached")
         kind = _file_system(call, volume, device, wanted)
@@ -98,9 +99,18 @@ def mount_volume(call: Call, volume: Volume, args: dict[str, object], place: str
         if loop and kind == "xfs" and not readonly:
             run("xfs_growfs", place)
     finally:
-        if loop:
-            os.close(loop.fd)  # the mount keeps the device
+        os.close(held)  # the mount keeps the device
     return None
+
+
+def _hold(image: Path) -> tuple[str, int]:
+    """Return a device that there is of *image*, and a descriptor that keeps it; without one it can go at any moment."""
+    for device in devices(image):
+        held = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+        if device in devices(image):
+            return device, held
+        os.close(held)
+    return "", -1
 
 
 def grow(volume_image: Path, place: str) -> None:
