@@ -48,8 +48,14 @@ class Robbed(ImageProvider):
             wait_until(lambda: self._taken(device))
 
     def _taken(self, device: str) -> bool:
-        """Put their image on the very device, which somebody who only looks at it can still have."""
-        return subprocess.run(["losetup", device, self.theirs], capture_output=True, check=False).returncode == 0
+        """Put their image on the very device, which who only looks at it can still have, or another test has taken."""
+        if subprocess.run(["losetup", device, self.theirs], capture_output=True, check=False).returncode == 0:
+            return True
+        backing = Path(f"/sys/block/{Path(device).name}/loop/backing_file")
+        try:
+            return backing.read_text().strip() not in ("", self.image("v"))
+        except OSError:
+            return False
 
 
 @pytest.fixture
@@ -148,7 +154,10 @@ def unbound() -> int:
     """Return a descriptor of a loop device without a file, which nobody can give one while it is open."""
     while True:
         path = Path(run("losetup", "--find").strip())
-        descriptor = os.open(path, os.O_RDONLY | os.O_EXCL)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_EXCL)
+        except OSError:  # another test has it by now
+            continue
         if not Path(f"/sys/block/{path.name}/loop").exists():
             return descriptor
         os.close(descriptor)
