@@ -1,8 +1,8 @@
 """What providers of block devices share: from a disk of the storage system to a mounted file system, and back.
 
-The order of steps, each of which finds what a killed call left: find, claim, attach, prove, format if blank, check,
-mount, grow; and back: unmount, prove that nobody uses the device, detach. A provider gives find, attach, locate and
-detach. The handle in the record has
+The order of steps, each of which finds what a killed call left: find, claim, attach, hold, prove, format if blank,
+check, mount, grow; and back: unmount, prove that nobody uses the device, detach. A provider gives find, attach, locate
+and detach. The handle in the record has
 
     id            the disk's, by the storage system; never changed once it is there
     attachment    what no two attachments of the disk share
